@@ -10,7 +10,8 @@ from hf_core_bpb.documents import make_document
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.interfaces import Tokenizer
 from hf_core_bpb.model import wrap
-from hf_core_bpb.runner import Scorer, TextSource, run_bpb, run_core
+from hf_core_bpb.runner import TextSource, run_bpb, run_core
+from hf_core_bpb.scorer import Scorer
 from hf_core_bpb.signature import digest
 from hf_core_bpb.sources import plan_core
 from hf_core_bpb.text import choose_windows

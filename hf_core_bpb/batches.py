@@ -13,7 +13,8 @@ import torch
 
 from hf_core_bpb.distributed import gather_parts
 from hf_core_bpb.errors import InputError, RunError
-from hf_core_bpb.scoring.forward import FullForward, evaluation_mode, positions_of
+from hf_core_bpb.scoring.engine import Engine
+from hf_core_bpb.scoring.forward import check_known, evaluation_mode, positions_of
 from hf_core_bpb.vocabulary import TokenBytes
 
 Batch = Mapping[str, torch.Tensor] | Sequence[torch.Tensor]
@@ -57,15 +58,16 @@ def _sum_batches(
     model: torch.nn.Module, batches: Iterable[Batch], table: TokenBytes, steps: int | None
 ) -> tuple[float, int]:
     """Return this process's nats and bytes."""
-    backend = FullForward(model)
+    engine = Engine(model)
     total_nats, total_bytes = 0.0, 0
     with evaluation_mode(model):
         for number, batch in enumerate(islice(batches, steps)):
-            rows = _read(batch, f"batches, number {number}", backend.device)
+            rows = _read(batch, f"batches, number {number}", engine.device)
             _check_length(model, rows, f"batches, number {number}")
             keep_BxT = _stands_for_text(rows, table, f"batches, number {number}")
             if keep_BxT.any():
-                nats_N, _, _ = backend.losses(rows.ids_BxT, np.maximum(rows.targets_BxT, 0), keep_BxT, **rows.inputs)
+                check_known(int(max(rows.ids_BxT.max(), rows.targets_BxT.max())), model)
+                nats_N, _ = engine.forward.losses(rows.ids_BxT, rows.targets_BxT, keep_BxT, **rows.inputs)
                 total_nats += float(nats_N.sum())
                 total_bytes += int(table.of_targets(rows.ids_BxT[keep_BxT], rows.targets_BxT[keep_BxT]).sum())
     return total_nats, total_bytes

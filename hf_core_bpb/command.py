@@ -1,10 +1,12 @@
 """The evaluation that the command runs: load, score, print, write."""
 
+import logging
 import platform
 import re
 import resource
 import sys
 import time
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,9 +28,9 @@ from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
 from hf_core_bpb.report.run import ModelFacts, Report, RunFacts
 from hf_core_bpb.report.table import print_report
-from hf_core_bpb.runner import CoreRun, Scorer, SilentProgress, TextSource, run_bpb, run_core
+from hf_core_bpb.runner import CoreRun, TextSource, run_bpb, run_core
 from hf_core_bpb.scaling.parameters import count_parameters
-from hf_core_bpb.scoring.forward import FullForward
+from hf_core_bpb.scorer import Scorer, SilentProgress
 from hf_core_bpb.sources import DEFAULT_TEXT, demo_texts, plan_core, read_text
 from hf_core_bpb.store import check_output, write_results
 from hf_core_bpb.text import choose_windows
@@ -74,6 +76,7 @@ def evaluate(options: Options) -> None:
     group = process_group()
     main = group.is_main_process
     talk = main and not options.quiet
+    warnings.showwarning = _print_warning
     _quieten_libraries(show_downloads=talk and sys.stderr.isatty())
     folder = options.output or _default_output(options.model or "demo")
     run, lm, texts = main_process_first(lambda: _prepare(options, folder))
@@ -84,7 +87,7 @@ def evaluate(options: Options) -> None:
             file=sys.stderr,
         )
     for message in run.warnings if run is not None and main else ():
-        print(f"warning: {message}", file=sys.stderr)
+        warnings.warn(message, stacklevel=1)
     windows = choose_windows(lm.max_length, options.stride, options.packed)
     core: CoreResult | None = None
     bpb: dict[str, BpbResult] = {}
@@ -103,13 +106,17 @@ def evaluate(options: Options) -> None:
             core=core,
             bpb=bpb,
             compressors={text.name: measure_compressors(text.documents) for text in texts},
-            run=_run_facts(work, time.monotonic() - started),
+            run=_run_facts(work, scorer.backend, time.monotonic() - started),
         )
         write_results(folder, to_json(report), to_samples(report))
         print_report(report, Console())
         if talk:
             print(f"Results and samples: {folder}", file=sys.stderr)
     leave()
+
+
+def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, LanguageModel, list[TextSource]]:
@@ -147,6 +154,8 @@ def _check_options(options: Options) -> None:
 
 def _quieten_libraries(show_downloads: bool) -> None:
     transformers.utils.logging.disable_progress_bar()
+    # Rows are padded on the right only, where nothing that is scored looks.
+    logging.getLogger("transformers.modeling_utils").addFilter(lambda said: "may be padded" not in said.getMessage())
     if not show_downloads:
         datasets.disable_progress_bars()
         disable_progress_bars()
@@ -190,11 +199,11 @@ def _load(options: Options, device: torch.device) -> LanguageModel:
     )
 
 
-def _run_facts(work: Work, seconds: float) -> RunFacts:
+def _run_facts(work: Work, backend: str, seconds: float) -> RunFacts:
     group = process_group()
     return RunFacts(
         work=work,
-        backend=FullForward.name,
+        backend=backend,
         seconds=seconds,
         processes=group.num_processes,
         peak_memory_bytes=_peak_memory_bytes(group.device),

@@ -1,16 +1,14 @@
-"""Composition: tasks or documents to requests, to this process's share of the scores, to results."""
+"""Composition: tasks or documents to requests, to their sums, to results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from hf_core_bpb.distributed import gather_parts, main_process_first, process_group
-from hf_core_bpb.interfaces import Progress
+from hf_core_bpb.distributed import main_process_first
 from hf_core_bpb.metrics import decide
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.protocols import Protocol
-from hf_core_bpb.scoring.forward import FullForward
-from hf_core_bpb.scoring.plan import plan_batches, share_out
+from hf_core_bpb.scorer import Scorer, Workload, prepare
 from hf_core_bpb.signature import digest, sign
 from hf_core_bpb.text import Windows, text_requests
 from hf_core_bpb.tokens import first_token_id
@@ -29,82 +27,7 @@ from hf_core_bpb.types import (
     Work,
 )
 
-# On two cores a GPT-2-shaped model is fastest here; on an accelerator the logits of 8,192 tokens are 2.5 GB for a
-# vocabulary of 152,000 in bfloat16. A single window longer than the budget is still one forward.
-AUTO_BATCH_TOKENS = {"cpu": 2048}
-AUTO_BATCH_TOKENS_ACCELERATOR = 8192
-
 _ITEMS_AT_ONCE = 256
-
-
-class SilentProgress:
-    """Hears of progress and shows nothing."""
-
-    def stage(self, name: str, total_tokens: int) -> None:
-        """Show nothing."""
-
-    def advance(self, tokens: int) -> None:
-        """Show nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scorer:
-    """How requests are scored: on which model, with which token budget a forward, and who hears of it."""
-
-    lm: LanguageModel
-    batch_tokens: int | None = None
-    progress: Progress = field(default_factory=SilentProgress)
-
-    def budget(self) -> int:
-        """Return the token budget of a forward: the one asked for, else the device's."""
-        if self.batch_tokens is not None:
-            return self.batch_tokens
-        return AUTO_BATCH_TOKENS.get(process_group().device.type, AUTO_BATCH_TOKENS_ACCELERATOR)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one process scored: sums by stage and request number."""
-
-    scored: Mapping[str, Mapping[int, Scored]]
-    work: Work
-
-
-def score_stages(
-    scorer: Scorer, stages: Mapping[str, Callable[[], list[Request]]]
-) -> tuple[dict[str, list[Scored]], Work]:
-    """Return the sums of every stage's requests, in their order, on every process.
-
-    Every process makes the same requests and the same batches, forwards its share, and all parts are
-    gathered once, at the end.
-    """
-    return merge_parts(gather_parts(partial(_score_share, scorer, stages)))
-
-
-def _score_share(scorer: Scorer, stages: Mapping[str, Callable[[], list[Request]]]) -> Part:
-    group = process_group()
-    backend = FullForward(scorer.lm.model)
-    scored: dict[str, Mapping[int, Scored]] = {}
-    work = Work()
-    for name, make_requests in stages.items():
-        requests = make_requests()
-        batches = plan_batches(requests, scorer.budget())
-        share = share_out(batches, group.num_processes)[group.process_index]
-        scorer.progress.stage(name, sum(batch.num_tokens for batch in share))
-        scored[name], done = backend.score(requests, share, scorer.progress)
-        work += done
-    return Part(scored, work)
-
-
-def merge_parts(parts: Sequence[Part]) -> tuple[dict[str, list[Scored]], Work]:
-    """Return the parts' sums by stage, in the order of the request numbers, and their work added up."""
-    merged: dict[str, dict[int, Scored]] = {}
-    work = Work()
-    for part in parts:
-        work += part.work
-        for name, sums in part.scored.items():
-            merged.setdefault(name, {}).update(sums)
-    return {name: [sums[i] for i in range(len(sums))] for name, sums in merged.items()}, work
 
 
 @dataclass(slots=True)
@@ -185,12 +108,27 @@ class CoreRun:
     warnings: tuple[str, ...] = ()
 
 
-def run_core(scorer: Scorer, run: CoreRun) -> tuple[CoreResult, Work]:
-    """Return the results of a run's tasks, and what they took; all rows are loaded before the first forward."""
+@dataclass(frozen=True, slots=True)
+class PreparedCore:
+    """A CORE run made ready for a tokenizer and context length; models that share these can be scored one by one."""
+
+    run: CoreRun
+    stages: Mapping[str, TaskStage]
+    workload: Workload
+
+
+def prepare_core(lm: LanguageModel, run: CoreRun) -> PreparedCore:
+    """Return a run's items as requests; all rows are loaded here, and all prompts tokenised."""
     data = main_process_first(lambda: {task.name: run.load(task) for task in run.tasks})
-    stages = {task.name: TaskStage(scorer.lm, task, data[task.name], run.protocol, run.limit) for task in run.tasks}
-    scored, work = score_stages(scorer, {name: stage.requests for name, stage in stages.items()})
-    results = {name: stage.result(scored[name]) for name, stage in stages.items()}
+    stages = {task.name: TaskStage(lm, task, data[task.name], run.protocol, run.limit) for task in run.tasks}
+    return PreparedCore(run, stages, prepare({name: stage.requests for name, stage in stages.items()}))
+
+
+def score_core(scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work]:
+    """Return the results of a prepared run on a model, and what they took."""
+    run = prepared.run
+    scored, work = scorer.score(prepared.workload)
+    results = {name: stage.result(scored[name]) for name, stage in prepared.stages.items()}
     result = CoreResult(
         suite=run.suite,
         protocol=run.protocol_name,
@@ -200,6 +138,11 @@ def run_core(scorer: Scorer, run: CoreRun) -> tuple[CoreResult, Work]:
         signature=_sign_core(scorer.lm, run, results),
     )
     return result, work
+
+
+def run_core(scorer: Scorer, run: CoreRun) -> tuple[CoreResult, Work]:
+    """Return the results of a run's tasks, and what they took."""
+    return score_core(scorer, prepare_core(scorer.lm, run))
 
 
 def _sign_core(lm: LanguageModel, run: CoreRun, results: Mapping[str, TaskResult]) -> str:
@@ -254,24 +197,41 @@ class TextSource:
     revision: str
 
 
-def run_bpb(scorer: Scorer, sources: Sequence[TextSource], windows: Windows) -> tuple[dict[str, BpbResult], Work]:
-    """Return each source's bits per byte, by name, and what they took."""
-    lm = scorer.lm
+@dataclass(frozen=True, slots=True)
+class PreparedBpb:
+    """Texts made ready for a tokenizer and context length: requests, and the document that each belongs to."""
+
+    sources: Sequence[TextSource]
+    windows: Windows
+    owners: Mapping[str, list[int]]
+    workload: Workload
+
+
+def prepare_bpb(lm: LanguageModel, sources: Sequence[TextSource], windows: Windows) -> PreparedBpb:
+    """Return the documents of all sources as requests."""
     owners: dict[str, list[int]] = {}
 
-    def stage(source: TextSource) -> list[Request]:
+    def requests_of(source: TextSource) -> list[Request]:
         requests, owners[source.name] = text_requests(lm.tokenizer, source.documents, windows, source.name)
         return requests
 
-    scored, work = score_stages(scorer, {source.name: partial(stage, source) for source in sources})
+    workload = prepare({source.name: partial(requests_of, source) for source in sources})
+    return PreparedBpb(sources, windows, owners, workload)
+
+
+def score_bpb(scorer: Scorer, prepared: PreparedBpb) -> tuple[dict[str, BpbResult], Work]:
+    """Return each source's bits per byte on a model, by name, and what they took."""
+    scored, work = scorer.score(prepared.workload)
     results = {}
-    for source in sources:
+    for source in prepared.sources:
         documents = [Scored() for _ in source.documents]
-        for owner, sums in zip(owners[source.name], scored[source.name], strict=True):
+        for owner, sums in zip(prepared.owners[source.name], scored[source.name], strict=True):
             documents[owner] += sums
-        results[source.name] = BpbResult(
-            total=sum(documents, Scored()),
-            documents=tuple(documents),
-            signature=sign("bpb", {"text": source.revision, **_sign_tokens(lm), **windows.recipe}),
-        )
+        recipe = {"text": source.revision, **_sign_tokens(scorer.lm), **prepared.windows.recipe}
+        results[source.name] = BpbResult(sum(documents, Scored()), tuple(documents), sign("bpb", recipe))
     return results, work
+
+
+def run_bpb(scorer: Scorer, sources: Sequence[TextSource], windows: Windows) -> tuple[dict[str, BpbResult], Work]:
+    """Return each source's bits per byte, by name, and what they took."""
+    return score_bpb(scorer, prepare_bpb(scorer.lm, sources, windows))

@@ -159,11 +159,15 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What scoring cost: calls of the model, tokens in them (padding included), rows of the vocabulary head."""
+    """What scoring cost: calls of the model, tokens in them (padding included), rows of the vocabulary head.
+
+    minimum_tokens: the fewest tokens that it could have forwarded, every shared prefix once.
+    """
 
     forwards: int = 0
     forward_tokens: int = 0
     head_rows: int = 0
+    minimum_tokens: int = 0
 
     def __add__(self, other: "Work") -> "Work":
         """Add the work of another part of the run."""
@@ -171,6 +175,7 @@ class Work:
             self.forwards + other.forwards,
             self.forward_tokens + other.forward_tokens,
             self.head_rows + other.head_rows,
+            self.minimum_tokens + other.minimum_tokens,
         )
 
 

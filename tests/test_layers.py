@@ -5,9 +5,10 @@ import ast
 ORDER = [
     "errors", "centering", "interfaces", "types", "signature", "templates", "examples", "registry", "jsonl", "data",
     "archive", "bundle", "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text",
-    "metrics", "scoring.plan", "scoring.forward", "scaling.parameters", "distributed", "batches", "store", "model",
-    "runner", "demo.text", "demo.train", "sources", "api", "compressors", "report.run", "report.results",
-    "report.table", "report.progress", "command", "catalog", "cli", "__main__",
+    "metrics", "scoring.trie", "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward",
+    "scoring.probe", "scoring.budget", "scoring.engine", "scaling.parameters", "distributed", "batches", "store",
+    "model", "scorer", "runner", "demo.text", "demo.train", "sources", "api", "compressors", "report.run",
+    "report.results", "report.table", "report.progress", "command", "catalog", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command"},

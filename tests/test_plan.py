@@ -1,43 +1,155 @@
+from itertools import pairwise
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_core_bpb.scoring.plan import plan_batches, share_out
+from hf_core_bpb.scoring.plan import Costs, Job, Row, Step, cut_batches, plan_jobs, share_out
+from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request
 
-LENGTHS = st.lists(st.integers(2, 40), min_size=1, max_size=40)
+COSTS = Costs(pair=1 / 4000, forward=24.0, copy=0.01)
+EVERY = frozenset({"tree", "prefix", "prefix+tree"})
+MODES = [frozenset(), frozenset({"tree"}), frozenset({"prefix"}), frozenset({"prefix+tree"}), EVERY]
+
+LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30).map(lambda lengths: sorted(lengths, reverse=True))
 
 
-def request(length):
-    return Request(np.zeros(length, dtype=np.int32), 1, length, 1)
+def item(rng, prompt, options):
+    shared = rng.integers(0, 1000, prompt).tolist()
+    made = [shared + rng.integers(0, 1000, n).tolist() for n in options]
+    return [Request(np.array(ids, dtype=np.int32), prompt, len(ids), 1) for ids in made]
 
 
-def test_batches_are_longest_first_padded_to_their_longest_and_never_hold_the_last_id():
-    batches = plan_batches([request(n) for n in (3, 9, 5, 9)], 16)
-    assert [(batch.members, batch.length) for batch in batches] == [([1, 3], 8), ([2, 0], 4)]
-    assert [batch.num_tokens for batch in batches] == [16, 8]
+def cost(lengths, cuts, per_batch):
+    return sum((end - begin) * lengths[begin] + per_batch for begin, end in cuts)
 
 
-@given(LENGTHS, st.integers(1, 100))
-def test_every_request_is_in_one_batch_and_no_batch_of_several_exceeds_the_budget(lengths, budget):
-    batches = plan_batches([request(n) for n in lengths], budget)
-    assert sorted(i for batch in batches for i in batch.members) == list(range(len(lengths)))
-    for batch in batches:
-        assert batch.length == max(lengths[i] for i in batch.members) - 1
-        assert len(batch.members) == 1 or batch.num_tokens <= budget
+def every_cut(count):
+    """All ways to cut so many rows into batches that follow each other."""
+    for marks in range(2 ** (count - 1)):
+        edges = [0, *(i + 1 for i in range(count - 1) if marks >> i & 1), count]
+        yield list(pairwise(edges))
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=8).map(lambda lengths: sorted(lengths, reverse=True)),
+    st.integers(1, 100),
+    st.sampled_from([0.0, 5.0, 24.0]),
+)
+def test_batches_are_cut_where_padding_and_forwards_cost_least(lengths, budget, per_batch):
+    def fits(cuts):
+        return all(end - begin == 1 or (end - begin) * lengths[begin] <= budget for begin, end in cuts)
+
+    cuts = cut_batches(lengths, budget, per_batch)
+    assert fits(cuts)
+    assert [i for begin, end in cuts for i in range(begin, end)] == list(range(len(lengths)))
+    least = min(cost(lengths, other, per_batch) for other in every_cut(len(lengths)) if fits(other))
+    assert cost(lengths, cuts, per_batch) == pytest.approx(least)
+
+
+def test_batches_hold_no_more_cached_tokens_than_five_budgets():
+    """Rows of 10 tokens on a prefix of 490: 500 each, so that ten fit five times 1,000."""
+    assert cut_batches([10] * 25, 1000, 1000.0, cached=490) == [(0, 5), (5, 15), (15, 25)]
+    assert cut_batches([10] * 25, 1000, 1000.0) == [(0, 25)]
+
+
+def covered(trie, jobs):
+    return sorted(
+        path for job in jobs for step in job.steps for row in step.rows for path in range(row.first, row.last)
+    )
+
+
+@pytest.mark.parametrize("modes", MODES)
+@given(seed=st.integers(0, 10_000), budget=st.sampled_from([1, 30, 200, 5000]))
+def test_every_path_is_in_one_row_within_the_budget_and_only_allowed_modes_are_used(modes, seed, budget):
+    rng = np.random.default_rng(seed)
+    requests = [r for _ in range(4) for r in item(rng, int(rng.integers(1, 60)), rng.integers(1, 9, 3).tolist())]
+    trie = build_trie(requests)
+    jobs = plan_jobs(trie, budget, COSTS, modes)
+    assert covered(trie, jobs) == list(range(len(trie.paths)))
+    assert {job.mode for job in jobs} <= modes | {"full"}
+    for job in jobs:
+        assert len(job.prefixes) <= 1 or len(job.prefixes) * job.depth <= budget
+        for step in job.steps:
+            assert step.length == max(row.length for row in step.rows)
+            assert len(step.rows) == 1 or step.num_tokens <= budget
+
+
+def tokens_of(requests, modes, budget=2048):
+    trie = build_trie(requests)
+    jobs = plan_jobs(trie, budget, COSTS, modes)
+    return {job.mode for job in jobs}, sum(job.num_tokens for job in jobs), trie.num_tokens
+
+
+def test_long_prompts_are_cached_short_ones_are_trees_and_those_without_options_are_plain():
+    rng = np.random.default_rng(0)
+    # By hand: options of 20 forward 19 each, less the first, which is read at the prompt.
+    assert tokens_of(item(rng, 900, [21, 21, 21, 21]), EVERY) == ({"prefix+tree"}, 900 + 4 * 20, 980)
+    assert tokens_of(item(rng, 12, [5, 5, 5, 5]), EVERY) == ({"tree"}, 12 + 4 * 4, 28)
+    assert tokens_of(item(rng, 400, [1, 1, 1, 1]), EVERY) == ({"full"}, 400, 400)
+    assert tokens_of(item(rng, 12, [5, 5]), frozenset({"prefix"})) == ({"full"}, 2 * 16, 20)
+
+
+def test_shots_of_a_subject_are_forwarded_once_for_all_its_questions():
+    rng = np.random.default_rng(0)
+    subject = rng.integers(0, 1000, 500).tolist()
+    requests = []
+    for number in range(60):
+        question = [*subject, number, *rng.integers(0, 1000, 99).tolist()]
+        requests += [Request(np.array([*question, o], dtype=np.int32), 600, 601, 1) for o in range(4)]
+    # 500 once and 60 questions of 100.
+    assert tokens_of(requests, EVERY) == ({"prefix"}, 6500, 6500)
+
+
+def test_the_longest_forwards_come_first():
+    rng = np.random.default_rng(0)
+    requests = [r for n in (30, 300, 100, 700) for r in item(rng, n, [4, 4])]
+    sizes = [job.num_tokens for job in plan_jobs(build_trie(requests), 100, COSTS, EVERY)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_prefix_with_many_batches_is_shared_out():
+    """By hand: 400 questions of 100 tokens are 40 budgets of 1,000; a prefix serves 16 at a time."""
+    rng = np.random.default_rng(0)
+    subject = rng.integers(0, 1000, 50).tolist()
+    requests = [
+        Request(np.array(subject + rng.integers(0, 1000, 101).tolist(), dtype=np.int32), 150, 151, 1)
+        for _ in range(400)
+    ]
+    jobs = plan_jobs(build_trie(requests), 1000, COSTS, EVERY)
+    assert sorted(job.num_tokens for job in jobs) == [50 + 80 * 100, 50 + 160 * 100, 50 + 160 * 100]
+
+
+def test_deep_nesting_is_planned():
+    """Each path branches off the one before it, a token further on."""
+    ids = list(range(3000))
+    requests = [Request(np.array([*ids[:n], 5000, 0], dtype=np.int32), 1, n + 2, 1) for n in range(1, 3000)]
+    trie = build_trie(requests)
+    jobs = plan_jobs(trie, 100_000, COSTS, EVERY)
+    assert covered(trie, jobs) == list(range(2999))
+
+
+def job_of(tokens):
+    return Job("full", (), (Step((Row(0, 1, 0, tokens),), (), tokens),))
 
 
 @given(LENGTHS, st.integers(1, 5))
-def test_shares_hold_every_batch_once_and_differ_by_no_more_than_the_largest_batch(lengths, num_processes):
-    batches = plan_batches([request(n) for n in lengths], 50)
-    shares = share_out(batches, num_processes)
-    assert sorted(batch.members for share in shares for batch in share) == sorted(b.members for b in batches)
-    loads = [sum(batch.num_tokens for batch in share) for share in shares]
-    assert max(loads) - min(loads) <= max(batch.num_tokens for batch in batches)
+def test_shares_hold_every_job_once_and_differ_by_no_more_than_the_largest(lengths, num_processes):
+    costs = Costs(0.0, 0.0, 0.0)
+    loads = [0.0] * num_processes
+    shares = share_out([job_of(n) for n in lengths], costs, loads)
+    assert sorted(job.num_tokens for share in shares for job in share) == sorted(lengths)
+    assert loads == [sum(job.num_tokens for job in share) for share in shares]
+    assert max(loads) - min(loads) <= max(lengths)
 
 
-def test_the_largest_batches_are_dealt_first():
-    """By hand: 6, 5, 4, 3, 2 tokens over two processes are 6+3+2 and 5+4, whatever order they come in."""
-    batches = plan_batches([request(n) for n in (3, 4, 5, 6, 7)], 1)[::-1]
-    shares = share_out(batches, 2)
-    assert [sorted(batch.num_tokens for batch in share) for share in shares] == [[2, 3, 6], [4, 5]]
+def test_the_largest_jobs_are_dealt_first_and_what_a_process_has_already_counts():
+    """By hand: 6, 5, 4, 3, 2 over two processes are 6+3+2 and 5+4, or, the first having 10, 4+2 and 6+5+3."""
+    costs = Costs(0.0, 0.0, 0.0)
+    jobs = [job_of(n) for n in (2, 3, 4, 5, 6)]
+    shares = share_out(jobs, costs, [0.0, 0.0])
+    assert [sorted(job.num_tokens for job in share) for share in shares] == [[2, 3, 6], [4, 5]]
+    shares = share_out(jobs, costs, [10.0, 0.0])
+    assert [sorted(job.num_tokens for job in share) for share in shares] == [[2, 4], [3, 5, 6]]

@@ -1,22 +1,23 @@
-"""Right-padded full forwards of a causal language model: always right, for every architecture."""
+"""Forwards of a causal language model: whole rows, trees of rows under a mask, or rows on a cached prefix."""
 
-import inspect
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from hf_core_bpb.errors import InputError, RunError
-from hf_core_bpb.interfaces import Progress
-from hf_core_bpb.scoring.plan import Batch
-from hf_core_bpb.types import Request, Scored, Work
+from hf_core_bpb.scoring.head import Head, HeadedModel, takes
+from hf_core_bpb.scoring.layout import Block, Reads, lay_out
+from hf_core_bpb.scoring.masks import tree_mask
+from hf_core_bpb.scoring.plan import Job
+from hf_core_bpb.scoring.trie import Trie
+from hf_core_bpb.types import Request, Scored
 
 Array = np.ndarray[Any, Any]
-
-# Rows of logits that are made float32 at a time, so that a batch of windows is never copied whole.
-_LOSS_ROWS = 1024
 
 
 @contextmanager
@@ -32,40 +33,6 @@ def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def keeps_masked_logits(model: torch.nn.Module) -> bool:
-    """Say whether the model's head can be asked for the marked positions only.
-
-    Found out by asking: two short rows with unequal marks must give the logits of the plain forward.
-    """
-    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
-        return False
-    ids_BxT = torch.tensor([[0, 1, 2], [2, 1, 0]], device=_device_of(model))
-    keep_BxT = torch.tensor([[False, True, True], [True, False, False]], device=ids_BxT.device)
-    with evaluation_mode(model):
-        plain_NxV = model(input_ids=ids_BxT, use_cache=False).logits[keep_BxT]
-        try:
-            kept_NxV = model(input_ids=ids_BxT, use_cache=False, logits_to_keep=keep_BxT).logits
-        except (IndexError, RuntimeError, TypeError, ValueError):
-            return False
-    return kept_NxV.shape == plain_NxV.shape and torch.allclose(kept_NxV, plain_NxV, rtol=1e-3, atol=1e-3)
-
-
-def check_causal(model: torch.nn.Module) -> None:
-    """Raise InputError for a model whose logits change with what comes after them, such as an encoder.
-
-    Such a model sees the token that it is asked to predict, and would be given numbers far too good.
-    """
-    ids_BxT = torch.tensor([[0, 1, 2, 1], [0, 1, 2, 0]], device=_device_of(model))
-    with evaluation_mode(model):
-        logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :3].float()
-    moved = (logits_BxTxV[0] - logits_BxTxV[1]).abs().mean()
-    # Rounding in half precision moves them by a few thousandths of their spread; non-finite ones are named later.
-    if torch.isfinite(moved) and moved > 0.01 * logits_BxTxV[0].std():
-        raise InputError(
-            f"model: expected a causal language model, got {type(model).__name__}, which looks at later tokens"
-        )
-
-
 def positions_of(model: torch.nn.Module) -> int | None:
     """Return how many positions a model has, None where it has no bound or does not say."""
     config: Any = getattr(model, "config", None)
@@ -73,101 +40,156 @@ def positions_of(model: torch.nn.Module) -> int | None:
     return int(positions) if positions is not None else None
 
 
-def _num_known_ids(model: torch.nn.Module) -> int | None:
+def device_of(model: torch.nn.Module) -> torch.device:
+    """Return where a model takes its ids."""
+    return next(model.parameters()).device
+
+
+class Forward:
+    """Runs jobs on a model whose head runs in one way."""
+
+    def __init__(self, model: torch.nn.Module, head: Head) -> None:
+        """Take a causal language model as it is, on its device."""
+        self.headed = HeadedModel(model, head)
+        self.device = device_of(model)
+        self.takes_positions = takes(model, "position_ids")
+        self.cache_name = "past_key_values" if takes(model, "past_key_values") else "cache_params"
+        config: Any = getattr(model, "config", None)
+        self.config: Any = config.get_text_config() if config is not None else None
+        self.dtype = next(model.parameters()).dtype
+
+    def run(self, job: Job, trie: Trie, requests: Sequence[Request]) -> dict[int, Scored]:
+        """Return the sums of all requests in a job, by their number; in evaluation mode."""
+        layout = lay_out(job, trie, requests)
+        nats_N = np.full(layout.num_places, np.nan)
+        greedy_N = np.zeros(layout.num_places, dtype=bool)
+        cache: Any = None
+        if layout.prefixes is not None:
+            cache = self._run_block(layout.prefixes, self._inputs_of_prefixes(layout.prefixes), nats_N, greedy_N)
+            if cache is None:
+                raise TypeError("the model returned no cache")
+        for number, block in enumerate(layout.steps):
+            inputs: dict[str, Any] = {"use_cache": False}
+            if cache is not None:
+                is_last = number == len(layout.steps) - 1
+                own = cache if is_last else copy.deepcopy(cache)
+                if not np.array_equal(block.prefix_B, np.arange(len(job.prefixes))):
+                    own.reorder_cache(torch.from_numpy(block.prefix_B).to(self.device))
+                inputs = {self.cache_name: own, "use_cache": True}
+            self._run_block(block, inputs | self._inputs_of_step(block, job.depth), nats_N, greedy_N)
+        sums = {}
+        for number, (begin, end) in layout.places.items():
+            request = requests[number]
+            sums[number] = Scored(
+                total_nats=_finite(float(nats_N[begin:end].sum())),
+                num_tokens=request.end - request.start,
+                num_bytes=request.num_bytes,
+                num_characters=request.num_characters,
+                greedy=bool(greedy_N[begin:end].all()),
+            )
+        return sums
+
+    def losses(
+        self, ids_BxT: Array, targets_BxT: Array, keep_BxT: Array, **inputs: torch.Tensor
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+        """Return the kept targets' nats (N,) in float64, and whether each is the argmax (N,); in evaluation mode.
+
+        Row by row, in the order of the positions. Further inputs go to the model as they are.
+        """
+        ids, keep = self._tensor(ids_BxT), self._tensor(keep_BxT)
+        pieces, _ = self.headed(ids, keep, use_cache=False, **inputs)
+        return read_losses(pieces, np.arange(int(keep_BxT.sum())), targets_BxT[keep_BxT])
+
+    def _run_block(self, block: Block, inputs: dict[str, Any], nats_N: Array, greedy_N: Array) -> Any:
+        """Fill in the block's losses and return the cache that the model made."""
+        keep_BxT = np.zeros(block.ids_BxT.shape, dtype=bool)
+        rows, columns, targets, places = _joined(block.reads)
+        keep_BxT[rows, columns] = True
+        pieces, cache = self.headed(self._tensor(block.ids_BxT), self._tensor(keep_BxT), **inputs)
+        kept_BxT = np.cumsum(keep_BxT).reshape(keep_BxT.shape) - 1
+        kept_M = kept_BxT[rows, columns]
+        order = np.argsort(kept_M, kind="stable")
+        if len(order):
+            nats_N[places[order]], greedy_N[places[order]] = read_losses(pieces, kept_M[order], targets[order])
+        return cache
+
+    def _inputs_of_prefixes(self, block: Block) -> dict[str, Any]:
+        inputs: dict[str, Any] = {"use_cache": True, **self._positions(block)}
+        if block.padding_B.any():
+            columns_T = np.arange(block.ids_BxT.shape[1])
+            inputs["attention_mask"] = self._tensor((columns_T >= block.padding_B[:, None]).astype(np.int64))
+        return inputs
+
+    def _inputs_of_step(self, block: Block, depth: int) -> dict[str, Any]:
+        if block.sees_BxTxT is None and depth == 0:
+            return {}
+        columns_P = np.arange(depth)
+        holds_BxP = columns_P >= block.padding_B[:, None]
+        if block.sees_BxTxT is None:
+            mask_BxK = np.concatenate([holds_BxP, np.ones_like(block.ids_BxT, dtype=bool)], axis=1)
+            return {"attention_mask": self._tensor(mask_BxK.astype(np.int64)), **self._positions(block)}
+        num_columns = block.ids_BxT.shape[1]
+        sees_BxTxK = np.concatenate([np.repeat(holds_BxP[:, None], num_columns, axis=1), block.sees_BxTxT], axis=2)
+        keys_BxK = np.concatenate([columns_P - block.padding_B[:, None], block.positions_BxT], axis=1)
+        mask = tree_mask(
+            self.config,
+            self._tensor(sees_BxTxK),
+            self._tensor(block.positions_BxT),
+            self._tensor(keys_BxK),
+            self.dtype,
+        )
+        return {"attention_mask": mask, **self._positions(block)}
+
+    def _positions(self, block: Block) -> dict[str, torch.Tensor]:
+        return {"position_ids": self._tensor(block.positions_BxT)} if self.takes_positions else {}
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+
+def _joined(reads: Reads) -> tuple[Array, Array, Array, Array]:
+    parts = (reads.rows, reads.columns, reads.targets, reads.places)
+    rows, columns, targets, places = (np.concatenate([np.zeros(0, dtype=np.int64), *arrays]) for arrays in parts)
+    return rows, columns, targets, places
+
+
+def read_losses(
+    pieces: Iterable[torch.Tensor], rows_M: Array, targets_M: Array
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Return float64 nats of targets at rising rows of logits, and whether each is its row's argmax.
+
+    The argmax is that of the logits as the model gave them; nats are taken in float32. The pieces are used up.
+    """
+    nats, greedy = [], []
+    done = 0
+    for logits_NxV in pieces:
+        begin, end = np.searchsorted(rows_M, [done, done + len(logits_NxV)])
+        rows = torch.from_numpy(rows_M[begin:end] - done).to(logits_NxV.device)
+        targets = torch.from_numpy(np.asarray(targets_M[begin:end], dtype=np.int64)).to(logits_NxV.device)
+        top_N, argmax_N = logits_NxV.max(dim=-1)
+        # Less the largest first, as log_softmax does: a logsumexp of large logits would lose digits. In place.
+        values_NxV = logits_NxV.float().sub_(top_N[:, None].float())
+        own_M = values_NxV[rows, targets]
+        nats_M = values_NxV.exp_().sum(dim=-1).log()[rows] - own_M
+        # To the CPU first: not every accelerator has float64.
+        nats.append(nats_M.cpu().double().numpy())
+        greedy.append((argmax_N[rows] == targets).cpu().numpy())
+        done += len(logits_NxV)
+    return np.concatenate(nats), np.concatenate(greedy)
+
+
+def num_known_ids(model: torch.nn.Module) -> int | None:
+    """Return how many ids the model has an embedding for, None where it does not say."""
     get: Any = getattr(model, "get_input_embeddings", None)
     rows = getattr(get() if get is not None else None, "num_embeddings", None)
     return int(rows) if rows is not None else None
 
 
-def _device_of(model: torch.nn.Module) -> torch.device:
-    return next(model.parameters()).device
-
-
-class FullForward:
-    """Scores batches of requests by whole forwards without a cache."""
-
-    name = "full"
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        """Take a causal language model as it is, on its device; raises InputError for one that is not causal."""
-        check_causal(model)
-        self.model = model
-        self.num_known_ids = _num_known_ids(model)
-        self.masked_head = keeps_masked_logits(model)
-        self.device = _device_of(model)
-
-    def score(
-        self, requests: Sequence[Request], batches: Sequence[Batch], progress: Progress
-    ) -> tuple[dict[int, Scored], Work]:
-        """Return the sums of every request in the batches, by its number, and what that took."""
-        scored: dict[int, Scored] = {}
-        work = Work()
-        with evaluation_mode(self.model):
-            for batch in batches:
-                sums, head_rows = self._score_batch(requests, batch)
-                scored |= sums
-                work += Work(1, batch.num_tokens, head_rows)
-                progress.advance(batch.num_tokens)
-        return scored, work
-
-    def _score_batch(self, requests: Sequence[Request], batch: Batch) -> tuple[dict[int, Scored], int]:
-        ids_BxT = np.zeros((len(batch.rows), batch.length + 1), dtype=np.int64)
-        keep_BxT = np.zeros((len(batch.rows), batch.length), dtype=bool)
-        for row, numbers in enumerate(batch.rows):
-            ids = requests[numbers[0]].ids
-            ids_BxT[row, : len(ids)] = ids
-            for number in numbers:
-                keep_BxT[row, requests[number].start - 1 : requests[number].end - 1] = True
-        nats_N, greedy_N, head_rows = self.losses(ids_BxT[:, :-1], ids_BxT[:, 1:], keep_BxT)
-        place_BxT = np.cumsum(keep_BxT).reshape(keep_BxT.shape) - 1
-        sums = {}
-        for row, numbers in enumerate(batch.rows):
-            for number in numbers:
-                request = requests[number]
-                begin = place_BxT[row, request.start - 1]
-                end = begin + request.end - request.start
-                sums[number] = Scored(
-                    total_nats=_finite(float(nats_N[begin:end].sum())),
-                    num_tokens=request.end - request.start,
-                    num_bytes=request.num_bytes,
-                    num_characters=request.num_characters,
-                    greedy=bool(greedy_N[begin:end].all()),
-                )
-        return sums, head_rows
-
-    def losses(
-        self, ids_BxT: Array, targets_BxT: Array, keep_BxT: Array, **inputs: torch.Tensor
-    ) -> tuple[Array, Array, int]:
-        """Return the kept targets' nats (N,) in float64, whether each is the argmax (N,), and the head's rows.
-
-        Row by row, in the order of the positions. Further inputs go to the model as they are.
-        Raises InputError for ids that the model has no embedding for.
-        """
-        largest = max(int(ids_BxT.max(initial=0)), int(targets_BxT[keep_BxT].max(initial=0)))
-        if self.num_known_ids is not None and largest >= self.num_known_ids:
-            raise InputError(f"tokenizer: expected ids below the model's {self.num_known_ids}, got {largest}")
-        tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(self.device) for a in (ids_BxT, targets_BxT, keep_BxT)]
-        ids, targets, keep = tensors
-        if self.masked_head:
-            logits_NxV = self.model(input_ids=ids, use_cache=False, logits_to_keep=keep, **inputs).logits
-            head_rows = len(logits_NxV)
-        else:
-            logits_NxV = self.model(input_ids=ids, use_cache=False, **inputs).logits[keep]
-            head_rows = ids.numel()
-        return *_losses(logits_NxV, targets[keep]), head_rows
-
-
-def _losses(logits_NxV: torch.Tensor, targets_N: torch.Tensor) -> tuple[Array, Array]:
-    """Return float64 nats of each target, and whether it is the argmax of the logits as the model gave them."""
-    nats, greedy = [], []
-    for begin in range(0, len(targets_N), _LOSS_ROWS):
-        rows_NxV = logits_NxV[begin : begin + _LOSS_ROWS]
-        rows_targets_N = targets_N[begin : begin + _LOSS_ROWS].to(rows_NxV.device)
-        nats_N = torch.nn.functional.cross_entropy(rows_NxV.float(), rows_targets_N, reduction="none")
-        # To the CPU first: not every accelerator has float64.
-        nats.append(nats_N.cpu().double().numpy())
-        greedy.append((rows_NxV.argmax(dim=-1) == rows_targets_N).cpu().numpy())
-    return np.concatenate(nats), np.concatenate(greedy)
+def check_known(largest_id: int, model: torch.nn.Module) -> None:
+    """Raise InputError for ids that the model has no embedding for."""
+    known = num_known_ids(model)
+    if known is not None and largest_id >= known:
+        raise InputError(f"tokenizer: expected ids below the model's {known}, got {largest_id}")
 
 
 def _finite(total_nats: float) -> float:

@@ -1,0 +1,168 @@
+"""Requests of many stages to their sums: shortcuts agreed on, work shared out, parts gathered once."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from hf_core_bpb.distributed import gather_parts, process_group
+from hf_core_bpb.interfaces import Progress
+from hf_core_bpb.model import LanguageModel
+from hf_core_bpb.scoring.budget import auto_batch_tokens
+from hf_core_bpb.scoring.engine import Engine
+from hf_core_bpb.scoring.forward import check_known
+from hf_core_bpb.scoring.plan import Job, share_out
+from hf_core_bpb.scoring.trie import Trie, build_trie
+from hf_core_bpb.types import Request, Scored, Work
+
+
+class SilentProgress:
+    """Hears of progress and shows nothing."""
+
+    def stage(self, name: str, total_tokens: int) -> None:
+        """Show nothing."""
+
+    def advance(self, tokens: int) -> None:
+        """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The requests of every stage by its name, and their tries: all that is known before there is a model."""
+
+    requests: Mapping[str, list[Request]]
+    tries: Mapping[str, Trie]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest path."""
+        return max((len(path) for trie in self.tries.values() for path in trie.paths), default=0)
+
+    @property
+    def largest_id(self) -> int:
+        """The largest token id of all."""
+        return max((int(r.ids.max()) for requests in self.requests.values() for r in requests), default=0)
+
+    @property
+    def minimum_tokens(self) -> int:
+        """The fewest tokens that any way of scoring the stages one by one forwards."""
+        return sum(trie.num_tokens for trie in self.tries.values())
+
+
+def prepare(stages: Mapping[str, Callable[[], list[Request]]]) -> Workload:
+    """Return the requests that the stages make; every process makes the same."""
+    requests: dict[str, list[Request]] = {}
+    tries: dict[str, Trie] = {}
+
+    def make() -> None:
+        for name, make_requests in stages.items():
+            requests[name] = make_requests()
+            tries[name] = build_trie(requests[name])
+
+    gather_parts(make)
+    return Workload(requests, tries)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process scored: sums by stage and request number, and whether its memory was enough."""
+
+    scored: Mapping[str, Mapping[int, Scored]]
+    work: Work
+    finished: bool
+
+
+@dataclass(slots=True)
+class Scorer:
+    """Scores workloads on one model, by itself or as one of a group of processes.
+
+    batch_tokens: tokens that a forward holds at most, found from the device's memory where None.
+    """
+
+    lm: LanguageModel
+    batch_tokens: int | None = None
+    progress: Progress = field(default_factory=SilentProgress)
+    _engine: Engine | None = field(default=None, init=False)
+
+    @property
+    def engine(self) -> Engine:
+        """The model with what has been found out about it."""
+        if self._engine is None:
+            self._engine = Engine(self.lm.model)
+        return self._engine
+
+    @property
+    def backend(self) -> str:
+        """What scoring was done by, in words for a report."""
+        return self.engine.describe()
+
+    def score(self, workload: Workload) -> tuple[dict[str, list[Scored]], Work]:
+        """Return the sums of every stage's requests, in their order, on every process, and what that took.
+
+        All processes plan the same forwards, run their shares, and gather all parts once at the end. Where
+        memory runs out on any, all of them halve the budget for what is left.
+        """
+        check_known(workload.largest_id, self.lm.model)
+        budget = self.batch_tokens or min(gather_parts(partial(auto_batch_tokens, self.lm.model)))
+        scored: dict[str, dict[int, Scored]] = {name: {} for name in workload.requests}
+        work = Work(minimum_tokens=workload.minimum_tokens)
+        tries = workload.tries
+        while True:
+            shares = self._share_out(tries, budget, workload.longest)
+            parts = gather_parts(partial(self._score_share, workload, tries, shares))
+            for part in parts:
+                work += part.work
+                for name, sums in part.scored.items():
+                    scored[name].update(sums)
+            # What was found out holds for the next workload on this model as well.
+            self.batch_tokens = budget
+            if all(part.finished for part in parts):
+                return {name: [sums[i] for i in range(len(sums))] for name, sums in scored.items()}, work
+            budget = max(1, budget // 2)
+            _warn(f"a forward ran out of memory: going on with --batch-tokens {budget}")
+            tries = {
+                name: build_trie(requests, [n for n in range(len(requests)) if n not in scored[name]])
+                for name, requests in workload.requests.items()
+            }
+
+    def _share_out(self, tries: Mapping[str, Trie], budget: int, longest: int) -> list[dict[str, list[Job]]]:
+        """Return each share's jobs by stage, made of shortcuts that every process has found right."""
+        while True:
+            jobs = {name: self.engine.plan(trie, budget) for name, trie in tries.items()}
+            untried = self.engine.untried((job for some in jobs.values() for job in some), longest)
+            if not untried:
+                break
+            outcomes = gather_parts(partial(self.engine.try_out, untried, longest))
+            for mode, failure in self.engine.settle(outcomes, longest).items():
+                model = type(self.lm.model).__name__
+                _warn(f"{model} is scored without the shortcut '{mode}', which is not right on it: {failure}")
+        self.engine.used |= {job.mode for some in jobs.values() for job in some}
+        loads = [0.0] * (process_group().num_processes // self.engine.processes_a_copy)
+        shares: list[dict[str, list[Job]]] = [{} for _ in loads]
+        for name, some in jobs.items():
+            for share, own in zip(shares, share_out(some, self.engine.costs, loads), strict=True):
+                share[name] = own
+        return shares
+
+    def _score_share(self, workload: Workload, tries: Mapping[str, Trie], shares: list[dict[str, list[Job]]]) -> Part:
+        number, place = divmod(process_group().process_index, self.engine.processes_a_copy)
+        share = shares[number]
+        scored: dict[str, Mapping[int, Scored]] = {}
+        work = Work()
+        finished = True
+        for name, jobs in share.items():
+            if jobs and finished:
+                self.progress.stage(name, sum(job.num_tokens for job in jobs))
+                requests = workload.requests[name]
+                scored[name], done, finished = self.engine.score(requests, tries[name], jobs, self.progress)
+                work += done
+        if self.engine.in_step:
+            counts = [sum(job.num_forwards for jobs in each.values() for job in jobs) for each in shares]
+            self.engine.idle(max(counts) - counts[number])
+        # Processes that hold parts of one copy of the model have done the same work together.
+        return Part(scored, work if place == 0 else Work(), finished)
+
+
+def _warn(message: str) -> None:
+    if process_group().is_main_process:
+        warnings.warn(message, stacklevel=2)

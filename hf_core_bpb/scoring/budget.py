@@ -1,0 +1,36 @@
+"""How many tokens a forward may hold, from the device's memory."""
+
+import numpy as np
+import torch
+
+from hf_core_bpb.scoring.forward import device_of, evaluation_mode, positions_of
+from hf_core_bpb.scoring.head import takes
+
+# On two cores a GPT-2-shaped model is fastest here: more tokens no longer fill the caches.
+_ON_CPU = 2048
+_FEWEST, _MOST = 1024, 65536
+_MEASURED_TOKENS = 1024
+_SHARE_OF_FREE_MEMORY = 0.5
+
+
+def auto_batch_tokens(model: torch.nn.Module) -> int:
+    """Return the token budget for a model: on CUDA what half of the free memory holds, measured by a forward."""
+    device = device_of(model)
+    if device.type != "cuda":
+        return _ON_CPU
+    length = min(256, positions_of(model) or 256)
+    ids_BxT = torch.zeros((_MEASURED_TOKENS // length or 1, length), dtype=torch.long, device=device)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    with evaluation_mode(model):
+        model(input_ids=ids_BxT, use_cache=True, **({"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}))
+    used = torch.cuda.max_memory_allocated(device) - before
+    free, _ = torch.cuda.mem_get_info(device)
+    return fitting_tokens(free, used / ids_BxT.numel())
+
+
+def fitting_tokens(free_bytes: int, bytes_a_token: float) -> int:
+    """Return the power of two of tokens that fit into half of the free memory, 1,024 to 65,536."""
+    fit = _SHARE_OF_FREE_MEMORY * free_bytes / max(bytes_a_token, 1.0)
+    return int(min(max(2 ** np.floor(np.log2(max(fit, 1.0))), _FEWEST), _MOST))

@@ -1,0 +1,134 @@
+"""Requests to sums on one model: the shortcuts that hold on it, the jobs they make, the forwards."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor
+
+from hf_core_bpb.errors import RunError, reason
+from hf_core_bpb.interfaces import Progress
+from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode
+from hf_core_bpb.scoring.head import Head
+from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs
+from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
+from hf_core_bpb.scoring.trie import Trie
+from hf_core_bpb.types import Request, Scored, Work
+
+SHORTCUTS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
+
+# One more call of the model costs as much as so many tokens: reading the weights, starting the kernels.
+_TOKENS_A_FORWARD = {"cpu": 24.0}
+_TOKENS_A_FORWARD_ACCELERATOR = 512.0
+_TOKENS_A_COPY = 0.01
+
+
+class Engine:
+    """Scores requests on a model by every shortcut that has been seen to be right on it."""
+
+    def __init__(self, model: torch.nn.Module, modes: frozenset[Mode] = SHORTCUTS, head: Head | None = None) -> None:
+        """Take a causal language model as it is, on its device; raises InputError for one that is not causal.
+
+        modes: the shortcuts that may be taken where they are right; head: how the head runs, the leanest way
+        that is right where None. Where parts of the model are on other processes, all of them must call it
+        equally often, so only those shortcuts are taken that are a single call.
+        """
+        check_causal(model)
+        self.model = model
+        self.processes_a_copy = processes_a_copy(model)
+        self.in_step = self.processes_a_copy > 1 or is_sharded(model)
+        self.modes = modes & {"tree"} if self.in_step else modes
+        self.forward = Forward(model, head if head is not None else choose_head(model, replay=not self.in_step))
+        self.device = device_of(model)
+        self.costs = _costs_of(model, self.device)
+        self.tried: dict[Mode, int] = {"full": 0}
+        self.refused: dict[Mode, str] = {}
+        self.used: set[Mode] = set()
+
+    def plan(self, trie: Trie, batch_tokens: int) -> list[Job]:
+        """Return the forwards of a trie by the cheapest modes that are allowed and not refused."""
+        return plan_jobs(trie, batch_tokens, self.costs, self.modes - self.refused.keys())
+
+    def untried(self, jobs: Iterable[Job], longest: int) -> list[Mode]:
+        """Return the modes of jobs that are yet to be tried on requests of at most `longest` tokens."""
+        length = probe_length(self.model, longest)
+        return sorted({job.mode for job in jobs if job.mode != "full" and self.tried.get(job.mode, 0) < length})
+
+    def try_out(self, modes: Iterable[Mode], longest: int) -> dict[Mode, str | None]:
+        """Return for each mode why it cannot be used on requests of at most `longest` tokens, None where it can."""
+        probe = Probe(self.model, random_requests(self.model, probe_length(self.model, longest)))
+        return {mode: probe.failure(self.forward.headed.head, mode) for mode in modes}
+
+    def settle(self, outcomes: Sequence[Mapping[Mode, str | None]], longest: int) -> dict[Mode, str]:
+        """Take note of what every process found out, and return the modes refused by it, with the reason."""
+        refused: dict[Mode, str] = {}
+        for outcome in outcomes:
+            for mode, failure in outcome.items():
+                self.tried[mode] = probe_length(self.model, longest)
+                if failure is not None:
+                    refused.setdefault(mode, failure)
+        self.refused |= refused
+        return refused
+
+    def score(
+        self, requests: Sequence[Request], trie: Trie, jobs: Sequence[Job], progress: Progress
+    ) -> tuple[dict[int, Scored], Work, bool]:
+        """Return the sums of every request in the jobs, by its number, what that took, and whether it was all.
+
+        It is not where memory ran out. Raises RunError where it ran out on a single row.
+        """
+        scored: dict[int, Scored] = {}
+        work = Work()
+        with evaluation_mode(self.model):
+            for job in jobs:
+                head_rows = self.forward.headed.head_rows
+                try:
+                    scored |= self.forward.run(job, trie, requests)
+                except RuntimeError as error:
+                    if not is_out_of_memory(error) or self.in_step:
+                        raise
+                    if job.num_rows == 1 and not job.prefixes:
+                        raise RunError(
+                            f"model: expected memory for a forward of {job.num_tokens} tokens, got: {reason(error)}; "
+                            "try --max-length or a smaller --dtype"
+                        ) from None
+                    return scored, work, False
+                work += Work(job.num_forwards, job.num_tokens, self.forward.headed.head_rows - head_rows)
+                progress.advance(job.num_tokens)
+        return scored, work, True
+
+    def describe(self) -> str:
+        """Return the modes that were used and how the head ran, in words."""
+        return f"{', '.join(sorted(self.used))}; head {self.forward.headed.head}"
+
+    def idle(self, num_forwards: int) -> None:
+        """Call the model with nothing to score, for processes that must call it as often as others do."""
+        ids_BxT = torch.zeros((1, 2), dtype=torch.long, device=self.device)
+        with evaluation_mode(self.model):
+            for _ in range(num_forwards):
+                self.model(input_ids=ids_BxT, use_cache=False)
+
+
+def is_sharded(model: torch.nn.Module) -> bool:
+    """Say whether a forward gathers weights from other processes (FSDP, DeepSpeed ZeRO-3)."""
+    wrapped = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
+    return wrapped or any(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in model.parameters())
+
+
+def processes_a_copy(model: torch.nn.Module) -> int:
+    """Return how many processes hold one copy of the model together, each needing the same inputs."""
+    return int(getattr(model, "tp_size", None) or 1)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether a forward failed for want of memory, on an accelerator or a CPU."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in words)
+
+
+def _costs_of(model: torch.nn.Module, device: torch.device) -> Costs:
+    """Return the costs on a device; attention of a transformer costs 4 d of the 24 d^2 FLOPs of a token and layer."""
+    config: Any = getattr(model, "config", None)
+    width = getattr(config.get_text_config(), "hidden_size", None) if config is not None else None
+    forward = _TOKENS_A_FORWARD.get(device.type, _TOKENS_A_FORWARD_ACCELERATOR)
+    return Costs(pair=1 / (6 * (width or 1024)), forward=forward, copy=_TOKENS_A_COPY)

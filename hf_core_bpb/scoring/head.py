@@ -1,0 +1,110 @@
+"""The vocabulary head where losses are read and nowhere else, a few rows of logits at a time."""
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+
+Head = Literal["replayed", "masked", "full"]
+
+# Logits that exist at a time, in elements: 64 MiB in float32.
+_CHUNK_ELEMENTS = 2**24
+
+
+def takes(module: torch.nn.Module, name: str) -> bool:
+    """Say whether a module's forward has a parameter of that name."""
+    return name in inspect.signature(module.forward).parameters
+
+
+def base_of(model: torch.nn.Module) -> torch.nn.Module | None:
+    """Return the part of a model of transformers below its head, None where there is none."""
+    base = getattr(model, getattr(model, "base_model_prefix", "") or " ", None)
+    return base if isinstance(base, torch.nn.Module) else None
+
+
+class HeadedModel:
+    """Calls a causal language model so that its head runs in one of three ways.
+
+    replayed: the base model runs once, then the model's own forward on pieces of the base's output, so that
+    scaling and capping of logits stay the model's. masked: the model is told where to run its head. full: the
+    head runs everywhere.
+    """
+
+    def __init__(self, model: torch.nn.Module, head: Head) -> None:
+        """Take a model and the way to run its head."""
+        self.model = model
+        self.head = head
+        self.head_rows = 0
+
+    def __call__(
+        self, ids_BxT: torch.Tensor, keep_BxT: torch.Tensor, **inputs: Any
+    ) -> tuple[Iterator[torch.Tensor], Any]:
+        """Return pieces of the logits at the marked positions, row by row, and the cache that the model made.
+
+        The pieces are to be read before the next call.
+        """
+        if self.head == "replayed":
+            base = base_of(self.model)
+            if base is None:
+                raise TypeError(f"{type(self.model).__name__} has no base model")
+            output = base(input_ids=ids_BxT, **inputs)
+            return self._replay(base, output, output.last_hidden_state[keep_BxT]), _cache_of(output)
+        if self.head == "masked":
+            marks_BxT = keep_BxT
+            if not keep_BxT.any():
+                # Not every model takes marks of which none is set.
+                marks_BxT = torch.zeros_like(keep_BxT)
+                marks_BxT[0, -1] = True
+            output = self.model(input_ids=ids_BxT, logits_to_keep=marks_BxT, **inputs)
+            self.head_rows += len(output.logits)
+            logits_NxV = output.logits[: int(keep_BxT.sum())]
+        else:
+            output = self.model(input_ids=ids_BxT, **inputs)
+            logits_NxV = output.logits[keep_BxT]
+            self.head_rows += ids_BxT.numel()
+        return _pieces(logits_NxV), _cache_of(output)
+
+    def _replay(self, base: torch.nn.Module, output: Any, hidden_NxD: torch.Tensor) -> Iterator[torch.Tensor]:
+        rows = _rows_of_a_piece(self.model)
+        for begin in range(0, len(hidden_NxD), rows):
+            piece = copy.copy(output)
+            piece.last_hidden_state = hidden_NxD[None, begin : begin + rows]
+            ids_1xN = torch.zeros(piece.last_hidden_state.shape[:2], dtype=torch.long, device=hidden_NxD.device)
+            with _answering(base, piece):
+                logits_NxV = self.model(input_ids=ids_1xN, use_cache=False).logits[0]
+            self.head_rows += len(logits_NxV)
+            yield logits_NxV
+
+
+def _rows_of_a_piece(model: torch.nn.Module) -> int:
+    head: Any = getattr(model, "get_output_embeddings", lambda: None)()
+    vocabulary = getattr(head, "out_features", None) or 2**17
+    return max(1, _CHUNK_ELEMENTS // vocabulary)
+
+
+def _pieces(logits_NxV: torch.Tensor) -> Iterator[torch.Tensor]:
+    rows = max(1, _CHUNK_ELEMENTS // logits_NxV.shape[-1])
+    for begin in range(0, len(logits_NxV), rows):
+        yield logits_NxV[begin : begin + rows]
+
+
+def _cache_of(output: Any) -> Any:
+    cache = getattr(output, "past_key_values", None)
+    return cache if cache is not None else getattr(output, "cache_params", None)
+
+
+@contextmanager
+def _answering(module: torch.nn.Module, output: Any) -> Iterator[None]:
+    """Let a module answer every call with an output that it gave before."""
+    own = module.__dict__.get("forward")
+    module.forward = lambda *_, **__: output
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own

@@ -1,0 +1,160 @@
+"""What a model does right: every shortcut is held against plain forwards of the model at hand before it is taken."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from hf_core_bpb.errors import InputError, RunError, reason
+from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, num_known_ids, positions_of
+from hf_core_bpb.scoring.head import Head, takes
+from hf_core_bpb.scoring.plan import Costs, Mode, plan_jobs
+from hf_core_bpb.scoring.trie import build_trie
+from hf_core_bpb.types import Request, Scored
+
+# Nats that a token's loss may differ by, beside what padding alone makes of rounding.
+_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 0.005, torch.bfloat16: 0.02}
+_ROUNDING = 4.0
+
+_SHORTEST = 48
+_BEYOND = 16
+_SEED = 1106
+
+
+def check_causal(model: torch.nn.Module) -> None:
+    """Raise InputError for a model whose logits change with what comes after them, such as an encoder.
+
+    Such a model sees the token that it is asked to predict, and would be given numbers far too good.
+    """
+    ids_BxT = torch.tensor([[0, 1, 2, 1], [0, 1, 2, 0]], device=device_of(model))
+    with evaluation_mode(model):
+        logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :3].float()
+    moved = (logits_BxTxV[0] - logits_BxTxV[1]).abs().mean()
+    # Rounding in half precision moves them by a few thousandths of their spread; non-finite ones are named later.
+    if torch.isfinite(moved) and moved > 0.01 * logits_BxTxV[0].std():
+        raise InputError(
+            f"model: expected a causal language model, got {type(model).__name__}, which looks at later tokens"
+        )
+
+
+def choose_head(model: torch.nn.Module, replay: bool = True) -> Head:
+    """Return the leanest way to run the model's head that gives the losses of its plain forward.
+
+    replay: whether parts of the model may be called by themselves.
+    """
+    ids = np.random.default_rng(_SEED).integers(0, _num_ids(model), 14).astype(np.int32)
+    requests = [Request(ids[:9], 2, 9, 1), Request(ids[9:], 1, 3, 1), Request(ids[9:], 4, 5, 1)]
+    probe = Probe(model, requests)
+    leanest: list[tuple[Head, bool]] = [("replayed", replay), ("masked", takes(model, "logits_to_keep"))]
+    for head, possible in leanest:
+        if possible and probe.failure(head, "full") is None:
+            return head
+    return "full"
+
+
+class Probe:
+    """Requests with their losses by plain forwards, one row a forward and the head at every position."""
+
+    def __init__(self, model: torch.nn.Module, requests: Sequence[Request]) -> None:
+        """Score the requests plainly, and again in padded batches, which shows what rounding makes of that."""
+        self.model = model
+        self.requests = requests
+        self.longest = max(request.end - 1 for request in requests)
+        try:
+            self.plain_N = self._score("full", "full", batch_tokens=1)
+            padded_N = self._score("full", "full")
+        except RunError:
+            # Not finite: nothing to compare with. Where scoring meets that too, it says so.
+            self.plain_N = padded_N = np.full(len(requests), np.nan)
+        dtype = next(model.parameters()).dtype
+        self.allowed = _TOLERANCE.get(dtype, _TOLERANCE[torch.bfloat16]) + _ROUNDING * _largest(padded_N - self.plain_N)
+
+    def failure(self, head: Head, mode: Mode) -> str | None:
+        """Return why a head and a mode cannot be used on this model, None where they can."""
+        try:
+            scores = [self._score(head, mode, per_forward=cost) for cost in (0.0, 50.0)]
+        except Exception as error:  # whatever a model raises at what it does not support
+            return f"{type(error).__name__}: {reason(error)}"
+        off = max(_largest(scored_N - self.plain_N) for scored_N in scores)
+        return None if off <= self.allowed else f"its losses are off by up to {off:.2g} nats a token"
+
+    def _score(
+        self, head: Head, mode: Mode, batch_tokens: int | None = None, per_forward: float = 0.0
+    ) -> npt.NDArray[np.float64]:
+        """Return each request's mean nats, all that can be forwarded in a mode being forwarded in it."""
+        trie = build_trie(self.requests)
+        costs = Costs(pair=0.0, forward=per_forward, copy=0.0)
+        jobs = plan_jobs(trie, batch_tokens or 4 * self.longest, costs, frozenset({mode}))
+        if all(job.mode != mode for job in jobs):
+            raise InputError("the context is too short to try it")
+        forward = Forward(self.model, head)
+        scored: dict[int, Scored] = {}
+        with evaluation_mode(self.model):
+            for job in jobs:
+                scored |= forward.run(job, trie, self.requests)
+        return np.array([scored[number].mean_nats for number in range(len(self.requests))])
+
+
+def _largest(difference_N: npt.NDArray[np.float64]) -> float:
+    return float(np.abs(difference_N).max())
+
+
+def probe_length(model: torch.nn.Module, longest: int) -> int:
+    """Return how many tokens must be tried so that requests of at most `longest` hold no surprise.
+
+    More than any window or chunk of the model's that such a request exceeds.
+    """
+    config: Any = getattr(model, "config", None)
+    limits = [limit for limit in _limits(config.to_dict()) if limit < longest] if config is not None else []
+    length = max([_SHORTEST, *(limit + _BEYOND for limit in limits)])
+    positions = positions_of(model)
+    return length if positions is None else min(length, positions)
+
+
+def _limits(config: Mapping[str, Any]) -> Iterator[int]:
+    """Yield what a configuration says of windows, chunks, and lengths at which positions are scaled anew."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _limits(value)
+        elif isinstance(value, int) and any(word in name for word in ("window", "chunk", "original_max_position")):
+            yield value
+
+
+def random_requests(model: torch.nn.Module, length: int) -> list[Request]:
+    """Return requests of at most `length` forwarded tokens that share prefixes in all the ways that are planned.
+
+    Ragged prefixes with ragged branches, branches that branch again, one-token choices, a span that begins
+    before the branching.
+    """
+    rng = np.random.default_rng(_SEED)
+
+    def draw(count: int) -> list[int]:
+        return [int(i) for i in rng.integers(0, _num_ids(model), count)]
+
+    made: list[Request] = []
+
+    def add(prefix: list[int], branch: list[int], start: int | None = None) -> None:
+        ids = np.array(prefix + branch, dtype=np.int32)
+        made.append(Request(ids, start if start is not None else len(prefix), len(ids), 1))
+
+    longest = max(length - 11, 2)
+    one, two, three = draw(longest), draw(max(longest // 2 + 9, 2)), draw(max(longest - 5, 2))
+    fork = draw(2)
+    add(one, draw(1))
+    add(one, fork + draw(3))
+    add(one, fork + draw(6))
+    add(one, draw(9), start=longest - 1)
+    add(two, draw(2))
+    add(two, draw(5))
+    add(two, draw(11))
+    for branch in (draw(3), draw(4)):
+        add(three, branch + draw(1))
+        add(three, branch + draw(1))
+    return [request for request in made if request.end - 1 <= length]
+
+
+def _num_ids(model: torch.nn.Module) -> int:
+    """Return how many ids may be drawn: those that the model knows, or few where it does not say."""
+    return num_known_ids(model) or 3

@@ -1,0 +1,55 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_core_bpb.scoring.trie import build_trie
+from hf_core_bpb.types import Request
+
+IDS = st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=9), min_size=1, max_size=20)
+
+
+def request(ids):
+    return Request(np.array(ids, dtype=np.int32), 1, len(ids), 1)
+
+
+@given(IDS)
+def test_the_minimum_is_the_number_of_distinct_prefixes(sequences):
+    prefixes = {tuple(ids[:n]) for ids in sequences for n in range(1, len(ids))}
+    assert build_trie([request(ids) for ids in sequences]).num_tokens == len(prefixes)
+
+
+@given(IDS)
+def test_every_request_lies_along_the_path_that_hosts_it_and_no_path_is_a_prefix_of_another(sequences):
+    trie = build_trie([request(ids) for ids in sequences])
+    paths = [path.tolist() for path in trie.paths]
+    assert paths == sorted(paths)
+    assert not any(a == b[: len(a)] for a in paths for b in paths if a is not b)
+    assert sorted(number for numbers in trie.hosted for number in numbers) == list(range(len(sequences)))
+    for path, numbers in zip(paths, trie.hosted, strict=True):
+        for number in numbers:
+            assert sequences[number][:-1] == path[: len(sequences[number]) - 1]
+
+
+def test_by_hand():
+    """ab, abc and abd have a, ab and the two ends; options of one token have the same path."""
+    trie = build_trie([request(ids) for ids in ([1, 2, 9], [1, 2, 3, 9], [1, 2, 4, 9], [1, 2, 4, 8])])
+    assert [path.tolist() for path in trie.paths] == [[1, 2, 3], [1, 2, 4]]
+    assert trie.shared == (0, 2)
+    assert [sorted(numbers) for numbers in trie.hosted] == [[0, 1], [2, 3]]
+    assert trie.num_tokens == 4
+
+
+def test_ids_beyond_two_bytes_are_kept_and_ordered():
+    trie = build_trie([request([70_000, 1, 0]), request([3, 1, 0]), request([250_000, 1, 0])])
+    assert [path.tolist() for path in trie.paths] == [[3, 1], [70_000, 1], [250_000, 1]]
+
+
+def test_ids_behind_the_last_span_of_a_shared_array_are_not_forwarded():
+    ids = np.arange(10, dtype=np.int32)
+    trie = build_trie([Request(ids, 1, 3, 1), Request(ids, 4, 7, 1)])
+    assert [path.tolist() for path in trie.paths] == [list(range(6))]
+
+
+def test_some_of_the_requests_can_be_chosen():
+    trie = build_trie([request([n, 5, 6]) for n in range(4)], [3, 1])
+    assert trie.hosted == ((1,), (3,))
