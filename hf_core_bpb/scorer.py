@@ -1,7 +1,7 @@
 """Requests of many stages to their sums: shortcuts agreed on, work shared out, parts gathered once."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,7 +36,7 @@ class Workload:
     @property
     def longest(self) -> int:
         """Tokens of the longest path."""
-        return max((len(path) for trie in self.tries.values() for path in trie.paths), default=0)
+        return max((trie.longest for trie in self.tries.values()), default=0)
 
     @property
     def largest_id(self) -> int:
@@ -61,6 +61,15 @@ def prepare(stages: Mapping[str, Callable[[], list[Request]]]) -> Workload:
 
     gather_parts(make)
     return Workload(requests, tries)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some requests of a stage, as a trie, and the jobs of each share of the processes."""
+
+    stage: str
+    trie: Trie
+    shares: Sequence[Sequence[Job]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +115,10 @@ class Scorer:
         budget = self.batch_tokens or min(gather_parts(partial(auto_batch_tokens, self.lm.model)))
         scored: dict[str, dict[int, Scored]] = {name: {} for name in workload.requests}
         work = Work(minimum_tokens=workload.minimum_tokens)
-        tries = workload.tries
+        tries = self._tries(workload, scored)
         while True:
-            shares = self._share_out(tries, budget, workload.longest)
-            parts = gather_parts(partial(self._score_share, workload, tries, shares))
+            pieces = self._share_out(tries, budget)
+            parts = gather_parts(partial(self._score_share, workload, pieces))
             for part in parts:
                 work += part.work
                 for name, sums in part.scored.items():
@@ -120,44 +129,52 @@ class Scorer:
                 return {name: [sums[i] for i in range(len(sums))] for name, sums in scored.items()}, work
             budget = max(1, budget // 2)
             _warn(f"a forward ran out of memory: going on with --batch-tokens {budget}")
-            tries = {
-                name: build_trie(requests, [n for n in range(len(requests)) if n not in scored[name]])
-                for name, requests in workload.requests.items()
-            }
+            tries = self._tries(workload, scored)
 
-    def _share_out(self, tries: Mapping[str, Trie], budget: int, longest: int) -> list[dict[str, list[Job]]]:
-        """Return each share's jobs by stage, made of shortcuts that every process has found right."""
+    def _tries(self, workload: Workload, scored: Mapping[str, Mapping[int, Scored]]) -> list[tuple[str, Trie]]:
+        """Return the tries of what is not yet scored, with the stage of each."""
+        if self.engine.rescaled_beyond is None and not any(scored.values()):
+            return list(workload.tries.items())
+        return [
+            (name, trie)
+            for name, requests in workload.requests.items()
+            for trie in self.engine.tries(requests, [n for n in range(len(requests)) if n not in scored[name]])
+        ]
+
+    def _share_out(self, tries: Sequence[tuple[str, Trie]], budget: int) -> list[Piece]:
+        """Return the jobs of every trie, made of shortcuts that every process has found right, in shares."""
+        longest = max((trie.longest for _, trie in tries), default=0)
         while True:
-            jobs = {name: self.engine.plan(trie, budget) for name, trie in tries.items()}
-            untried = self.engine.untried((job for some in jobs.values() for job in some), longest)
+            planned = [self.engine.plan(trie, budget) for _, trie in tries]
+            untried = self.engine.untried((job for jobs in planned for job in jobs), longest)
             if not untried:
                 break
             outcomes = gather_parts(partial(self.engine.try_out, untried, longest))
             for mode, failure in self.engine.settle(outcomes, longest).items():
                 model = type(self.lm.model).__name__
                 _warn(f"{model} is scored without the shortcut '{mode}', which is not right on it: {failure}")
-        self.engine.used |= {job.mode for some in jobs.values() for job in some}
+        self.engine.used |= {job.mode for jobs in planned for job in jobs}
         loads = [0.0] * (process_group().num_processes // self.engine.processes_a_copy)
-        shares: list[dict[str, list[Job]]] = [{} for _ in loads]
-        for name, some in jobs.items():
-            for share, own in zip(shares, share_out(some, self.engine.costs, loads), strict=True):
-                share[name] = own
-        return shares
+        return [
+            Piece(name, trie, share_out(jobs, self.engine.costs, loads))
+            for (name, trie), jobs in zip(tries, planned, strict=True)
+        ]
 
-    def _score_share(self, workload: Workload, tries: Mapping[str, Trie], shares: list[dict[str, list[Job]]]) -> Part:
+    def _score_share(self, workload: Workload, pieces: Sequence[Piece]) -> Part:
         number, place = divmod(process_group().process_index, self.engine.processes_a_copy)
-        share = shares[number]
-        scored: dict[str, Mapping[int, Scored]] = {}
+        scored: dict[str, dict[int, Scored]] = {}
         work = Work()
         finished = True
-        for name, jobs in share.items():
+        for piece in pieces:
+            jobs = piece.shares[number]
             if jobs and finished:
-                self.progress.stage(name, sum(job.num_tokens for job in jobs))
-                requests = workload.requests[name]
-                scored[name], done, finished = self.engine.score(requests, tries[name], jobs, self.progress)
+                self.progress.stage(piece.stage, sum(job.num_tokens for job in jobs))
+                requests = workload.requests[piece.stage]
+                sums, done, finished = self.engine.score(requests, piece.trie, jobs, self.progress)
+                scored.setdefault(piece.stage, {}).update(sums)
                 work += done
         if self.engine.in_step:
-            counts = [sum(job.num_forwards for jobs in each.values() for job in jobs) for each in shares]
+            counts = [sum(j.num_forwards for p in pieces for j in p.shares[i]) for i in range(len(pieces[0].shares))]
             self.engine.idle(max(counts) - counts[number])
         # Processes that hold parts of one copy of the model have done the same work together.
         return Part(scored, work if place == 0 else Work(), finished)

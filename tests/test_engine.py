@@ -22,6 +22,7 @@ HOLDS = {
     "granite": ATTENTION,  # scaled logits
     "mixtral": ATTENTION,  # experts
     "qwen3_moe": ATTENTION,
+    "phi3": ATTENTION,  # rotary, by other factors beyond 80 tokens
     "bloom": {"prefix"},  # ALiBi
     "falcon": {"prefix"},
     "mpt": {"prefix"},
@@ -220,6 +221,23 @@ def test_results_do_not_depend_on_the_budget_or_the_order_of_requests():
     order = np.random.default_rng(0).permutation(len(requests)).tolist()
     scored, _ = score(Engine(model), [requests[n] for n in order])
     assert {order[n]: sums for n, sums in scored.items()} == expected
+
+
+@pytest.mark.parametrize("modes", [frozenset(), SHORTCUTS])
+def test_requests_on_both_sides_of_a_change_of_factors_are_scored_as_each_alone(modes):
+    """Options that end behind 80 tokens, with a prompt of 78: in one batch all would get the factors of the longest."""
+    rng = np.random.default_rng(4)
+    prompt = draw(rng, 78)
+    requests = [request(prompt + draw(rng, n), 78) for n in (1, 2, 4, 5, 6)]
+    requests += [request(draw(rng, n), 1) for n in (76, 77, 78, 79, 80, 82, 83, 84)]
+    model = build_tiny_model("phi3")
+    engine = Engine(model, modes)
+    tries = engine.tries(requests)
+    assert len(tries) == 2
+    scored = {}
+    for trie in tries:
+        scored |= engine.score(requests, trie, engine.plan(trie, 5000), SilentProgress())[0]
+    check(model, requests, scored)
 
 
 def test_a_greedy_continuation_is_seen():

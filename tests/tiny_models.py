@@ -38,6 +38,17 @@ _OPTIONS = {
     "mixtral": _DECODER | {"num_local_experts": 4, "num_experts_per_tok": 2},
     "qwen3_moe": _DECODER | _EXPERTS,
     "granite": _DECODER | {"logits_scaling": 4.0, "embedding_multiplier": 3.0},
+    "phi3": _DECODER
+    | {
+        "original_max_position_embeddings": 80,
+        "rope_parameters": {
+            "rope_type": "longrope",
+            "rope_theta": 10_000.0,
+            "short_factor": [1.0] * 8,
+            "long_factor": [4.0] * 8,
+            "original_max_position_embeddings": 80,
+        },
+    },
     "rwkv": {"hidden_size": 32, "num_hidden_layers": 2, "attention_hidden_size": 32},
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4},
     "mamba2": {

@@ -8,11 +8,11 @@ from torch.distributed.tensor import DTensor
 
 from hf_core_bpb.errors import RunError, reason
 from hf_core_bpb.interfaces import Progress
-from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode
+from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, rescaled_beyond
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs
 from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
-from hf_core_bpb.scoring.trie import Trie
+from hf_core_bpb.scoring.trie import Trie, build_trie
 from hf_core_bpb.types import Request, Scored, Work
 
 SHORTCUTS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
@@ -40,14 +40,31 @@ class Engine:
         self.modes = modes & {"tree"} if self.in_step else modes
         self.forward = Forward(model, head if head is not None else choose_head(model, replay=not self.in_step))
         self.device = device_of(model)
+        self.rescaled_beyond = rescaled_beyond(model)
         self.costs = _costs_of(model, self.device)
         self.tried: dict[Mode, int] = {"full": 0}
         self.refused: dict[Mode, str] = {}
         self.used: set[Mode] = set()
 
     def plan(self, trie: Trie, batch_tokens: int) -> list[Job]:
-        """Return the forwards of a trie by the cheapest modes that are allowed and not refused."""
-        return plan_jobs(trie, batch_tokens, self.costs, self.modes - self.refused.keys())
+        """Return the forwards of a trie by the cheapest modes that are allowed and not refused.
+
+        Paths that are `rescaled_beyond` are forwarded plainly: a part of one alone would be rescaled otherwise.
+        """
+        modes = self.modes - self.refused.keys()
+        if self.rescaled_beyond is not None and trie.longest > self.rescaled_beyond:
+            modes = frozenset()
+        return plan_jobs(trie, batch_tokens, self.costs, modes)
+
+    def tries(self, requests: Sequence[Request], numbers: Iterable[int] | None = None) -> list[Trie]:
+        """Return the tries of requests, or of some of them: one, or one on each side of `rescaled_beyond`."""
+        some = list(numbers) if numbers is not None else range(len(requests))
+        if self.rescaled_beyond is None:
+            return [build_trie(requests, some)]
+        sides: tuple[list[int], list[int]] = ([], [])
+        for number in some:
+            sides[len(requests[number].ids) - 1 > self.rescaled_beyond].append(number)
+        return [build_trie(requests, side) for side in sides if side]
 
     def untried(self, jobs: Iterable[Job], longest: int) -> list[Mode]:
         """Return the modes of jobs that are yet to be tried on requests of at most `longest` tokens."""
@@ -56,7 +73,10 @@ class Engine:
 
     def try_out(self, modes: Iterable[Mode], longest: int) -> dict[Mode, str | None]:
         """Return for each mode why it cannot be used on requests of at most `longest` tokens, None where it can."""
-        probe = Probe(self.model, random_requests(self.model, probe_length(self.model, longest)))
+        length = probe_length(self.model, longest)
+        if self.rescaled_beyond is not None:
+            length = min(length, self.rescaled_beyond)
+        probe = Probe(self.model, random_requests(self.model, length))
         return {mode: probe.failure(self.forward.headed.head, mode) for mode in modes}
 
     def settle(self, outcomes: Sequence[Mapping[Mode, str | None]], longest: int) -> dict[Mode, str]:

@@ -40,6 +40,15 @@ def positions_of(model: torch.nn.Module) -> int | None:
     return int(positions) if positions is not None else None
 
 
+def rescaled_beyond(model: torch.nn.Module) -> int | None:
+    """Return the length beyond which a model with two sets of rotary factors (LongRoPE) takes the other one."""
+    config: Any = getattr(model, "config", None)
+    rope = getattr(config.get_text_config(), "rope_parameters", None) if config is not None else None
+    if not isinstance(rope, dict) or rope.get("rope_type") != "longrope":
+        return None
+    return int(rope["original_max_position_embeddings"])
+
+
 def device_of(model: torch.nn.Module) -> torch.device:
     """Return where a model takes its ids."""
     return next(model.parameters()).device

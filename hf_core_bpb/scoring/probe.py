@@ -114,11 +114,11 @@ def probe_length(model: torch.nn.Module, longest: int) -> int:
 
 
 def _limits(config: Mapping[str, Any]) -> Iterator[int]:
-    """Yield what a configuration says of windows, chunks, and lengths at which positions are scaled anew."""
+    """Yield what a configuration says of windows and chunks."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _limits(value)
-        elif isinstance(value, int) and any(word in name for word in ("window", "chunk", "original_max_position")):
+        elif isinstance(value, int) and any(word in name for word in ("window", "chunk")):
             yield value
 
 

@@ -26,6 +26,11 @@ class Trie:
         """Distinct prefixes of all paths: the fewest tokens that any scoring of them can forward."""
         return sum(len(path) for path in self.paths) - sum(self.shared)
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest path."""
+        return max((len(path) for path in self.paths), default=0)
+
 
 def build_trie(requests: Sequence[Request], numbers: Iterable[int] | None = None) -> Trie:
     """Return the trie of the requests, or of those with the given numbers.
