@@ -12,10 +12,12 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -183,6 +185,15 @@ def count_tasks(prepared: PreparedCore, ours: Ours, plain: Ours, counter: Counte
     yield f"Multiple choice and schema together: {choosing[0] / choosing[1]:.3f} times the minimum of tokens."
 
 
+def count_tokens(prepared: PreparedCore, ours: Ours) -> str:
+    over = {}
+    for name, requests in prepared.workload.requests.items():
+        trie, jobs = ours.plan(requests)
+        if prepared.stages[name].task.kind != "language_modeling":
+            over[name] = sum(job.num_tokens for job in jobs) / trie.num_tokens
+    return ", ".join(f"{name} {ratio:.3f}" for name, ratio in sorted(over.items(), key=lambda pair: -pair[1]))
+
+
 def line(name: str, kind: str, over: float, by_item: Count, plain: Count, here: Count) -> str:
     cells = (
         name,
@@ -253,8 +264,29 @@ def count_mmlu(lm: LanguageModel, limit: int | None, ours: Ours, plain: Ours) ->
 # --- memory -------------------------------------------------------------------------------------------------
 
 
+class PeakMemory:
+    """Samples this process's resident memory while it is entered; Linux only."""
+
+    def __enter__(self) -> "PeakMemory":
+        self.peak_bytes = 0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._sample)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.done.set()
+        self.thread.join()
+
+    def _sample(self) -> None:
+        page = resource.getpagesize()
+        while not self.done.wait(0.002):
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * page
+            self.peak_bytes = max(self.peak_bytes, resident)
+
+
 def measure_memory(way: str) -> None:
-    """Print the peak of resident memory above what the process held before, and the seconds, of one way."""
+    """Print the megabytes that one way holds at its peak above the peak of the model without its head, and seconds."""
     model = build_model()
     model.set_attn_implementation("sdpa")
     ids = np.random.default_rng(0).integers(0, 50257, (2, POSITIONS + 1))
@@ -263,15 +295,17 @@ def measure_memory(way: str) -> None:
     trie = build_trie(requests)
     (job,) = engine.plan(trie, 2 * POSITIONS)
     with torch.inference_mode():
-        model.transformer(input_ids=torch.from_numpy(ids[:, :-1]), use_cache=False)
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        inputs = torch.from_numpy(ids[:, :-1])
+        model.transformer(input_ids=inputs, use_cache=False)
+        with PeakMemory() as own:
+            model.transformer(input_ids=inputs, use_cache=False)
         started = time.perf_counter()
-        if way == "base":
-            model.transformer(input_ids=torch.from_numpy(ids[:, :-1]), use_cache=False)
-        else:
-            engine.score(requests, trie, [job], SilentProgress())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print((peak - own) / 1024, time.perf_counter() - started)
+        with PeakMemory() as memory:
+            if way == "base":
+                model.transformer(input_ids=inputs, use_cache=False)
+            else:
+                engine.score(requests, trie, [job], SilentProgress())
+    print((memory.peak_bytes - own.peak_bytes) / 1e6, time.perf_counter() - started)
 
 
 def compare_memory(repetitions: int) -> Iterator[str]:
@@ -304,7 +338,7 @@ def main() -> None:
     parser.add_argument("--timed-items", type=int, default=16, help="items of arc_easy that are timed (default: 16)")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--mmlu-limit", type=int, help="items of MMLU for counts (default: all)")
-    parser.add_argument("--parts", default="tasks,mmlu,time,memory,help")
+    parser.add_argument("--parts", default="tasks,tokens,mmlu,time,memory,help")
     parser.add_argument("--measure-memory", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure_memory:
@@ -323,6 +357,9 @@ def main() -> None:
         print(f"{args.limit} items a task (repeat_copy_logic has 32):\n")
         print("\n".join(count_tasks(core, ours, plain, counter)) + "\n")
         print(check_counts(core, "arc_easy", ours, counter) + "\n", flush=True)
+    if "tokens" in parts:
+        core = prepare(10 * args.limit, [task.name for task in members(list_tasks(), "core-22")])
+        print(f"{10 * args.limit} items a task, tokens over the minimum: {count_tokens(core, ours)}.\n", flush=True)
     if "mmlu" in parts:
         print(count_mmlu(lm, args.mmlu_limit, ours, plain) + "\n", flush=True)
     if "time" in parts:

@@ -7,6 +7,8 @@ from hf_core_bpb.errors import InputError, RunError
 if TYPE_CHECKING:
     from hf_core_bpb.api import bits_per_byte, evaluate_core
     from hf_core_bpb.batches import evaluate_bpb
+    from hf_core_bpb.callback import CoreBpbCallback
+    from hf_core_bpb.scaling.fit import fit_parametric
     from hf_core_bpb.types import BpbResult, CoreResult
     from hf_core_bpb.vocabulary import TokenBytes, token_bytes
 
@@ -14,6 +16,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BpbResult",
+    "CoreBpbCallback",
     "CoreResult",
     "InputError",
     "RunError",
@@ -22,16 +25,19 @@ __all__ = [
     "bits_per_byte",
     "evaluate_bpb",
     "evaluate_core",
+    "fit_parametric",
     "token_bytes",
 ]
 
 _HOMES = {
     "BpbResult": "hf_core_bpb.types",
+    "CoreBpbCallback": "hf_core_bpb.callback",
     "CoreResult": "hf_core_bpb.types",
     "TokenBytes": "hf_core_bpb.vocabulary",
     "bits_per_byte": "hf_core_bpb.api",
     "evaluate_bpb": "hf_core_bpb.batches",
     "evaluate_core": "hf_core_bpb.api",
+    "fit_parametric": "hf_core_bpb.scaling.fit",
     "token_bytes": "hf_core_bpb.vocabulary",
 }
 

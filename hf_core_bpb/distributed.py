@@ -37,6 +37,11 @@ def gather_parts(make: Callable[[], T]) -> list[T]:
     return [made for made, _ in parts]
 
 
+def sum_over_processes(values: list[int]) -> list[int]:
+    """Return the sums of what every process counted, on every process."""
+    return [sum(column) for column in zip(*gather_parts(lambda: values), strict=True)]
+
+
 def main_process_first(make: Callable[[], T]) -> T:
     """Return what each process makes, the main one first, as it fills the caches that the others read.
 

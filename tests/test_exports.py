@@ -7,8 +7,8 @@ import hf_core_bpb
 
 def test_the_root_is_the_whole_api():
     assert sorted(hf_core_bpb.__all__) == [
-        "BpbResult", "CoreResult", "InputError", "RunError", "TokenBytes", "__version__",
-        "bits_per_byte", "evaluate_bpb", "evaluate_core", "token_bytes",
+        "BpbResult", "CoreBpbCallback", "CoreResult", "InputError", "RunError", "TokenBytes", "__version__",
+        "bits_per_byte", "evaluate_bpb", "evaluate_core", "fit_parametric", "token_bytes",
     ]  # fmt: skip
     for name in hf_core_bpb.__all__:
         assert getattr(hf_core_bpb, name) is not None

@@ -6,8 +6,10 @@ ORDER = [
     "errors", "centering", "interfaces", "types", "signature", "templates", "examples", "registry", "jsonl", "data",
     "archive", "bundle", "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text",
     "metrics", "scoring.trie", "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward",
-    "scoring.probe", "scoring.budget", "scoring.engine", "scaling.parameters", "distributed", "batches", "store",
-    "model", "scorer", "runner", "demo.text", "demo.train", "sources", "api", "compressors", "report.run",
+    "scoring.probe", "scoring.budget", "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan",
+    "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.alerts", "scaling.flops", "scaling.tokens",
+    "scaling.table", "scaling.plots", "scaling.command", "distributed", "batches", "store", "model", "scorer", "runner",
+    "demo.text", "demo.train", "sources", "validation", "callback", "api", "compressors", "report.run",
     "report.results", "report.table", "report.progress", "command", "catalog", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {

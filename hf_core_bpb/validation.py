@@ -1,0 +1,103 @@
+"""What a Trainer validates on, made ready once: texts, or rows that are tokens already."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+
+from hf_core_bpb.documents import make_document
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.model import LanguageModel
+from hf_core_bpb.scorer import Scorer, Workload, prepare
+from hf_core_bpb.text import choose_windows, text_requests
+from hf_core_bpb.types import Request, Scored
+from hf_core_bpb.vocabulary import TokenBytes, token_bytes
+
+_IGNORED = -100
+_COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids")
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Documents as requests, with the document that each request belongs to."""
+
+    workload: Workload
+    owners: Sequence[int]
+    num_documents: int
+
+    def score(self, scorer: Scorer) -> list[Scored]:
+        """Return the sums of every document on a model."""
+        scored, _ = scorer.score(self.workload)
+        documents = [Scored() for _ in range(self.num_documents)]
+        for owner, sums in zip(self.owners, scored["validation"], strict=True):
+            documents[owner] += sums
+        return documents
+
+
+def of_texts(lm: LanguageModel, texts: Sequence[str]) -> Validation:
+    """Return texts as documents, each in windows of its own. Raises InputError for none, or an empty one."""
+    if isinstance(texts, str) or not texts:
+        raise InputError("texts: expected a list of one or more documents")
+    documents = [make_document(text, f"texts[{i}]") for i, text in enumerate(texts)]
+    owners: list[int] = []
+
+    def make() -> list[Request]:
+        requests, owners[:] = text_requests(lm.tokenizer, documents, choose_windows(lm.max_length, None), "texts")
+        return requests
+
+    return Validation(prepare({"validation": make}), owners, len(documents))
+
+
+def of_rows(lm: LanguageModel, dataset: Any, collate: Any) -> Validation:
+    """Return the rows of a Trainer's eval dataset as documents, each collated by itself.
+
+    What is scored are the labels that are not ignored and stand for text; the bytes are those of their ids.
+    Raises InputError for a dataset without a length, and for labels that are not the inputs.
+    """
+    if not hasattr(dataset, "__len__"):
+        raise InputError("eval_dataset: expected a dataset with a length, got a stream; give the callback texts=[...]")
+    table = token_bytes(lm.tokenizer)
+    owners: list[int] = []
+
+    def make() -> list[Request]:
+        made: list[Request] = []
+        for number in range(len(dataset)):
+            row = {key: value for key, value in dict(dataset[number]).items() if key in _COLUMNS}
+            for request in _requests(collate([row]), table, lm.max_length, f"eval_dataset, row {number}"):
+                made.append(request)
+                owners.append(number)
+        if not made:
+            raise InputError("eval_dataset: expected rows with one or more targets that stand for text, got none")
+        return made
+
+    return Validation(prepare({"validation": make}), owners, len(dataset))
+
+
+def _requests(batch: Mapping[str, Any], table: TokenBytes, max_length: int, where: str) -> Iterator[Request]:
+    ids = _row(batch, "input_ids", where)
+    labels = _row(batch, "labels", where) if batch.get("labels") is not None else ids
+    if batch.get("attention_mask") is not None and torch.as_tensor(batch["attention_mask"]).ndim == 2:
+        held = _row(batch, "attention_mask", where) != 0
+        ids, labels = ids[held], labels[held]
+    if len(ids) > max_length + 1:
+        raise InputError(f"{where}: expected at most the model's {max_length} tokens, got {len(ids)}")
+    if len(ids) and ids.max() >= len(table):
+        raise InputError(f"{where}: expected ids below {len(table)}, got {ids.max()}")
+    wanted = labels != _IGNORED
+    if (labels[wanted] != ids[wanted]).any():
+        raise InputError(f"{where}: expected labels that are the inputs, or -100; is the collator made for masking?")
+    scored = wanted & ~table.is_special_V[ids]
+    scored[:1] = False
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], scored, [False]])))
+    for start, end in list(pairwise(edges.tolist()))[::2]:
+        num_bytes = int(table.of_targets(ids[start - 1 : end - 1], ids[start:end]).sum())
+        yield Request(ids.astype(np.int32), start, end, num_bytes)
+
+
+def _row(batch: Mapping[str, Any], key: str, where: str) -> np.ndarray[Any, Any]:
+    if key not in batch:
+        raise InputError(f"{where}: expected {key}, got {', '.join(batch)}")
+    return torch.as_tensor(batch[key]).cpu().numpy().astype(np.int64).reshape(-1)
