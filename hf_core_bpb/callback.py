@@ -58,7 +58,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         source: str = "hub",
         bundle: str | Path | None = None,
         convention: Convention = "matmul",
-        law: str = "chinchilla-refit",
+        law: str = "besiroglu-2024",
         target_ratio: float | None = None,
         stop_at_target: bool = False,
         device_flops: float | None = None,

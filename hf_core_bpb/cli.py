@@ -102,7 +102,7 @@ def build_scaling_parser() -> argparse.ArgumentParser:
     plan.add_argument("--params", type=float, metavar="N", help="parameters, as the rule counts them")
     plan.add_argument("--tokens", type=float, metavar="D", help="training tokens")
     plan.add_argument("--ratio", type=float, metavar="D/N", help="tokens per parameter")
-    plan.add_argument("--law", help="one rule instead of all: chinchilla-refit, chinchilla-20, nanochat, ...")
+    plan.add_argument("--law", help="one rule instead of all: besiroglu-2024, chinchilla-20, nanochat, ...")
     plan.add_argument("--tokens-per-step", type=int, default=524_288, metavar="N", help="default: 524288")
     plan.add_argument("--unique-tokens", type=float, metavar="U", help="how many of the tokens are not repetitions")
     fit = commands.add_parser(

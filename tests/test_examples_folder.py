@@ -43,3 +43,27 @@ def test_the_readme_s_example_by_hand_is_right(pytestconfig):
     centered = centered_accuracy(0.41, 0.25)
     assert f"(0.41 - 0.25) / (1 - 0.25) = {centered:.4f}" in readme
     assert f"the mean of the two is {unweighted_mean([centered, 0.06]):.4f}" in readme
+
+
+def test_training_with_the_callback_ends_in_what_it_was_for(hub, pytestconfig, tmp_path):
+    example = str(pytestconfig.rootpath / "examples" / "train_with_callback.py")
+    finished = run([example], "--output", str(tmp_path / "run"), "--tokens", "30000", "--evaluations", "7")
+    assert finished.returncode == 0, finished.stderr
+    # 15 steps of 8 rows of 256, whose first tokens nothing predicts; the collator takes some BOS for padding.
+    (tokens,) = re.findall(r"^trained on ([\d,]+) tokens", finished.stdout, re.MULTILINE)
+    assert 15 * 8 * 255 - 100 < int(tokens.replace(",", "")) <= 15 * 8 * 255
+    assert re.search(r"^best bits per byte: \d\.\d{4} at step 1[45]$", finished.stdout, re.MULTILINE)
+    assert "'scale/forecast_bpb'" in finished.stdout
+    assert re.search(r"^CORE on the demo's rows at the end: [+-]\d\.\d{4}$", finished.stdout, re.MULTILINE)
+
+
+def test_the_readme_s_ratios_are_those_of_the_rules(pytestconfig):
+    from hf_core_bpb.scaling.laws import LAWS, RATIOS
+
+    readme = (pytestconfig.rootpath / "README.md").read_text()
+    for rule in [*LAWS.values(), *RATIOS.values()]:
+        best = rule.optimal(1e20)
+        interval = best.ratio_ci95
+        shown = f"{best.ratio:.3g}" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval is not None else "")
+        counts = {"total": "all parameters", "matmul": "weight matrices and head"}[rule.convention]
+        assert f"| `{rule.name}` | {counts} | {shown} |" in readme

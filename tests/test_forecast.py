@@ -69,3 +69,13 @@ def test_intervals_hold_the_end_of_held_out_tails():
 def test_curves_that_cannot_be_forecast_are_refused(steps, losses, final, message):
     with pytest.raises(InputError, match=message):
         forecast_loss(steps, losses, final)
+
+
+def test_a_decay_that_has_only_begun_does_not_run_away():
+    """One evaluation in a short decay would fit any gain: it is left out of the fit, as is the gain."""
+    rates = np.concatenate([np.ones(800), np.linspace(1.0, 0.0, 200)])
+    steps = [*range(100, 801, 100), 830]
+    seen, end = curve(rates, steps, 0.01)
+    found = forecast_loss(steps, seen, 1000, rates)
+    assert (found.decay_seen, found.num_points) == (False, 8)
+    assert end - 0.05 < found.ci95[0] < found.loss < end + 0.1

@@ -11,7 +11,7 @@ from hf_core_bpb.errors import InputError
 from hf_core_bpb.scaling.laws import LAWS, RATIOS, find_rule
 from hf_core_bpb.scaling.plan import Request, effective_tokens, make_plan, make_schedule, off_optimum
 
-REFIT = LAWS["chinchilla-refit"]
+REFIT = LAWS["besiroglu-2024"]
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
@@ -29,14 +29,14 @@ def test_the_optimum_is_where_a_search_over_sizes_finds_it(law, flops):
 def test_published_ratios_of_tokens_to_parameters():
     """At Chinchilla's compute, about 20 by the refit, and 70 to 100 by the rounded constants (Besiroglu et al.)."""
     assert REFIT.optimal(5.76e23).ratio == pytest.approx(18.4, abs=0.6)
-    assert LAWS["chinchilla-rounded"].optimal(5.76e23).ratio == pytest.approx(92.6, abs=0.1)
+    assert LAWS["hoffmann-2022"].optimal(5.76e23).ratio == pytest.approx(92.6, abs=0.1)
 
 
 def test_the_rounded_constants_are_never_a_default():
     from hf_core_bpb.callback import CoreBpbCallback
     from hf_core_bpb.scaling import command
 
-    assert "chinchilla-rounded" not in command._SHOWN
+    assert "hoffmann-2022" not in command._SHOWN
     assert CoreBpbCallback().rule is REFIT
 
 
@@ -110,7 +110,7 @@ def test_requests_that_do_not_fit_are_refused_in_words(given, message):
 def test_extrapolation_is_said():
     assert not make_plan(Request(flops=1e20), REFIT).extrapolated
     assert make_plan(Request(flops=1e25), REFIT).extrapolated
-    with pytest.raises(InputError, match="--law: expected one of chinchilla-refit"):
+    with pytest.raises(InputError, match="--law: expected one of besiroglu-2024"):
         find_rule("kaplan")
 
 

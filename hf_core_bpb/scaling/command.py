@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hf_core_bpb.scaling.plan import Plan, Request, effective_tokens, make_plan,
 from hf_core_bpb.scaling.table import read_curve, read_runs
 
 # Hoffmann et al.'s rounded constants are there to be asked for by name.
-_SHOWN = ["chinchilla-refit", *RATIOS]
+_SHOWN = ["besiroglu-2024", *RATIOS]
 
 
 def show_plan(request: Request, law: str | None, tokens_a_step: int, unique_tokens: float | None) -> None:
@@ -28,23 +28,29 @@ def show_plan(request: Request, law: str | None, tokens_a_step: int, unique_toke
     plans = [make_plan(request, find_rule(name)) for name in ([law] if law is not None else _SHOWN)]
     console = Console()
     table = Table(title="Plan", title_justify="left")
-    for name in ("rule", "N counts", "FLOPs", "N", "D", "D/N", "N* (95 %)", "D* (95 %)", "wasted"):
-        table.add_column(name, justify="left" if name in ("rule", "N counts") else "right", overflow="fold")
+    for name in ("rule", "N counts", "FLOPs", "N", "D", "D/N", "wasted"):
+        table.add_column(name, justify="left" if name in ("rule", "N counts") else "right", no_wrap=True)
+    optima = Table(title="Optimum at the same compute (95 %)", title_justify="left")
+    for name in ("rule", "N*", "D*", "D*/N*"):
+        optima.add_column(name, justify="left" if name == "rule" else "right", no_wrap=True)
     for plan in plans:
+        wasted = "-" if plan.wasted is None else f"{plan.wasted:.1%}"
+        size, tokens = count(plan.parameters), count(plan.tokens)
+        table.add_row(plan.rule, plan.convention, f"{plan.flops:.3g}", size, tokens, f"{plan.ratio:.1f}", wasted)
         best = plan.optimum
-        table.add_row(
+        optima.add_row(
             plan.rule,
-            plan.convention,
-            f"{plan.flops:.3g}",
-            count(plan.parameters),
-            count(plan.tokens),
-            f"{plan.ratio:.1f}",
             _range(best.parameters, best.parameters_ci95),
             _range(best.tokens, best.tokens_ci95),
-            "-" if plan.wasted is None else f"{plan.wasted:.1%}",
+            _range(best.ratio, best.ratio_ci95, "{:.1f}".format),
         )
     console.print(table)
-    console.print("wasted: the share of the compute that the rule's own optimum (N*, D*) saves at the same loss.")
+    console.print(optima)
+    console.print(
+        "N counts: which parameters the rule's N is of (matmul: weight matrices and head). wasted: the share of "
+        "compute that the optimum saves at the same loss.",
+        soft_wrap=True,
+    )
     for plan in plans:
         console.print(f"{plan.rule}: {plan.source}.", highlight=False, soft_wrap=True)
         if plan.extrapolated:
@@ -201,17 +207,14 @@ def _print_fit(console: Console, fit: ParametricFit, unit: str) -> None:
         table.add_row(title, f"{value:.5g}", _interval(fit.ci95.get(name)))
     console.print(table)
     optima = Table(title="Least loss at a budget", title_justify="left")
-    for name in ("FLOPs", "N*", "95 %", "D*", "95 %", "D*/N*", "95 %"):
-        optima.add_column(name, justify="right")
+    for name in ("FLOPs", "N* (95 %)", "D* (95 %)", "D*/N* (95 %)"):
+        optima.add_column(name, justify="right", no_wrap=True)
     for best in fit.optima:
         optima.add_row(
             f"{best.flops:.3g}",
-            count(best.parameters),
-            _interval(best.parameters_ci95, count),
-            count(best.tokens),
-            _interval(best.tokens_ci95, count),
-            f"{best.ratio:.1f}",
-            _interval(best.ratio_ci95),
+            _range(best.parameters, best.parameters_ci95),
+            _range(best.tokens, best.tokens_ci95),
+            _range(best.ratio, best.ratio_ci95, "{:.1f}".format),
         )
     console.print(optima)
     notes = [
@@ -248,15 +251,15 @@ def count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _interval(values: tuple[float, float] | None, show: Any = None) -> str:
+def _interval(values: tuple[float, float] | None, show: Callable[[float], str] = "{:.4g}".format) -> str:
     if values is None or not all(math.isfinite(value) for value in values):
         return "-"
-    low, high = (show(value) if show is not None else f"{value:.4g}" for value in values)
-    return f"{low} to {high}"
+    low, high = (show(value) for value in values)
+    return f"{low}–{high}"
 
 
-def _range(value: float, interval: tuple[float, float] | None) -> str:
-    return count(value) if interval is None else f"{count(value)} ({_interval(interval, count)})"
+def _range(value: float, interval: tuple[float, float] | None, show: Callable[[float], str] = count) -> str:
+    return show(value) if interval is None else f"{show(value)} ({_interval(interval, show)})"
 
 
 def _finite(value: Any) -> Any:

@@ -16,6 +16,9 @@ FEWEST_POINTS = 6
 _EXPONENTS = np.arange(0.05, 1.5001, 0.05)
 # How slowly a drop of the learning rate takes effect, by step (Tissue et al. 2024, arXiv:2408.11029).
 _MOMENTUM = 0.999
+# The gain of a decay is known from so many evaluations in it, and so large a share of its effect at the end.
+_FEWEST_IN_DECAY = 3
+_DECAY_SEEN = 0.2
 _BOOTSTRAPS = 400
 _SEED = 1234
 
@@ -24,8 +27,8 @@ _SEED = 1234
 class Forecast:
     """The predicted final loss and its 95 % interval.
 
-    num_points: points of the curve that it rests on. decay_seen: whether the learning rate has fallen so far;
-    where it will, and has not yet, its gain cannot be known and is left out, so that the forecast is too high.
+    num_points: points of the curve that it rests on. decay_seen: whether enough of the learning rate's decay
+    has been seen to know what it gains; where it is still to come, that is left out, and the forecast too high.
     """
 
     loss: float
@@ -59,12 +62,15 @@ def forecast_loss(
     if len(rates) != final_step:
         raise InputError(f"forecast: expected learning rates of {final_step} steps, got {len(rates)}")
     area, annealed = areas(rates)
-    places = np.asarray(steps) - 1
-    s1, s2 = area[places], annealed[places]
-    decay_seen = bool(s2[-1] > 0.01 * annealed.max()) if annealed.max() > 0 else False
+    places, y = np.asarray(steps) - 1, np.asarray(losses, dtype=float)
+    in_decay = annealed[places] > 0
+    decay_seen = int(in_decay.sum()) >= _FEWEST_IN_DECAY and annealed[places[-1]] >= _DECAY_SEEN * annealed[-1]
     if not decay_seen:
-        s2, annealed = np.zeros_like(s2), np.zeros_like(annealed)
-    y = np.asarray(losses, dtype=float)
+        annealed = np.zeros_like(annealed)
+        # A decay that has only begun bends the curve, and says too little of how far it will.
+        if int((~in_decay).sum()) >= FEWEST_POINTS:
+            places, y = places[~in_decay], y[~in_decay]
+    s1, s2 = area[places], annealed[places]
     predicted, final = _fit(s1, s2, y, area[-1], annealed[-1])
     residuals = y - predicted
     # As many coefficients as were fitted make residuals too small.

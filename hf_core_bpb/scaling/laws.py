@@ -123,7 +123,7 @@ class Law:
                 low = middle
             else:
                 high = middle
-        return 1 - math.exp(high) / spent
+        return max(0.0, 1 - math.exp(high) / spent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +132,16 @@ class FixedRatio:
 
     name: str
     ratio: float
-    ratio_range: tuple[float, float]
+    ratio_range: tuple[float, float] | None
     convention: Convention
     source: str
 
     def optimal(self, flops: float) -> Allocation:
         """Return the allocation at C = 6 N D with D = ratio x N; the interval is that of the ratio."""
-        low, high = self.ratio_range
         parameters = math.sqrt(flops / (6 * self.ratio))
+        if self.ratio_range is None:
+            return Allocation(flops, parameters, flops / (6 * parameters))
+        low, high = self.ratio_range
         bounds = (math.sqrt(flops / (6 * high)), math.sqrt(flops / (6 * low)))
         tokens = flops / (6 * parameters)
         return Allocation(flops, parameters, tokens, bounds, (flops / (6 * bounds[1]), flops / (6 * bounds[0])))
@@ -159,7 +161,7 @@ LAWS: dict[str, Law] = {
     law.name: law
     for law in (
         Law(
-            name="chinchilla-refit",
+            name="besiroglu-2024",
             E=1.8172,
             A=482.01,
             B=2085.43,
@@ -172,7 +174,7 @@ LAWS: dict[str, Law] = {
             uncertainty=Uncertainty(1e21, var_log_parameters=0.00656, covariance=0.00151, var_exponent=0.000377),
         ),
         Law(
-            name="chinchilla-rounded",
+            name="hoffmann-2022",
             E=1.69,
             A=406.4,
             B=410.7,
@@ -188,7 +190,7 @@ LAWS: dict[str, Law] = {
 RATIOS: dict[str, FixedRatio] = {
     rule.name: rule
     for rule in (
-        FixedRatio("chinchilla-20", 20.0, (20.0, 20.0), "total", "the rule of thumb read off Hoffmann et al. 2022"),
+        FixedRatio("chinchilla-20", 20.0, None, "total", "the rule of thumb read off Hoffmann et al. 2022"),
         FixedRatio("nanochat", 10.7, (10.3, 11.2), "matmul", "nanochat, dev/LOG.md, January 2026: its own sweep"),
     )
 }
