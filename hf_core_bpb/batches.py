@@ -1,7 +1,7 @@
 """Bits per byte of batches that are already tokens: the published training-loop evaluation, done exactly."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -45,7 +45,14 @@ def evaluate_bpb(
     its own batches, any number of them, and all get the same value.
     Raises InputError where no target stands for text, and for ids that the table does not know.
     """
-    parts = gather_parts(partial(_sum_batches, model, batches, _as_table(token_bytes), steps))
+    engine = Engine(model)
+    table = _as_table(token_bytes)
+    some = islice(batches, steps)
+    if engine.in_step:
+        own = _sum_in_step(engine, some, table)
+        parts = gather_parts(lambda: own)
+    else:
+        parts = gather_parts(partial(_sum_batches, engine, some, table))
     nats, num_bytes = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if num_bytes == 0:
         raise InputError("batches: expected one or more targets that stand for text, got none")
@@ -54,23 +61,59 @@ def evaluate_bpb(
     return nats / (math.log(2) * num_bytes)
 
 
-def _sum_batches(
-    model: torch.nn.Module, batches: Iterable[Batch], table: TokenBytes, steps: int | None
-) -> tuple[float, int]:
+def _sum_batches(engine: Engine, batches: Iterable[Batch], table: TokenBytes) -> tuple[float, int]:
     """Return this process's nats and bytes."""
-    engine = Engine(model)
     total_nats, total_bytes = 0.0, 0
-    with evaluation_mode(model):
-        for number, batch in enumerate(islice(batches, steps)):
-            rows = _read(batch, f"batches, number {number}", engine.device)
-            _check_length(model, rows, f"batches, number {number}")
-            keep_BxT = _stands_for_text(rows, table, f"batches, number {number}")
-            if keep_BxT.any():
-                check_known(int(max(rows.ids_BxT.max(), rows.targets_BxT.max())), model)
-                nats_N, _ = engine.forward.losses(rows.ids_BxT, rows.targets_BxT, keep_BxT, **rows.inputs)
-                total_nats += float(nats_N.sum())
-                total_bytes += int(table.of_targets(rows.ids_BxT[keep_BxT], rows.targets_BxT[keep_BxT]).sum())
+    with evaluation_mode(engine.model):
+        for number, batch in enumerate(batches):
+            nats, num_bytes = _sum_rows(engine, *_prepare(engine, batch, table, number), table)
+            total_nats, total_bytes = total_nats + nats, total_bytes + num_bytes
     return total_nats, total_bytes
+
+
+def _sum_in_step(engine: Engine, batches: Iterable[Batch], table: TokenBytes) -> tuple[float, int]:
+    """Return this process's nats and bytes, calling the model as often as every other process does."""
+    total_nats, total_bytes = 0.0, 0
+    numbered = enumerate(batches)
+    while True:
+        held: list[tuple[_Rows, npt.NDArray[np.bool_]]] = []
+        if not any(gather_parts(partial(_take, engine, numbered, table, held))):
+            return total_nats, total_bytes
+        with evaluation_mode(engine.model):
+            if held and held[0][1].any():
+                nats, num_bytes = _sum_rows(engine, *held[0], table)
+                total_nats, total_bytes = total_nats + nats, total_bytes + num_bytes
+            else:
+                engine.idle(1)
+
+
+def _take(
+    engine: Engine,
+    numbered: Iterator[tuple[int, Batch]],
+    table: TokenBytes,
+    held: list[tuple[_Rows, npt.NDArray[np.bool_]]],
+) -> bool:
+    """Hold the next batch, and say whether there is one."""
+    for number, batch in numbered:
+        held.append(_prepare(engine, batch, table, number))
+        return True
+    return False
+
+
+def _prepare(engine: Engine, batch: Batch, table: TokenBytes, number: int) -> tuple[_Rows, npt.NDArray[np.bool_]]:
+    where = f"batches, number {number}"
+    rows = _read(batch, where, engine.device)
+    _check_length(engine.model, rows, where)
+    keep_BxT = _stands_for_text(rows, table, where)
+    check_known(int(max(rows.ids_BxT.max(initial=0), rows.targets_BxT[keep_BxT].max(initial=0))), engine.model)
+    return rows, keep_BxT
+
+
+def _sum_rows(engine: Engine, rows: _Rows, keep_BxT: npt.NDArray[np.bool_], table: TokenBytes) -> tuple[float, int]:
+    if not keep_BxT.any():
+        return 0.0, 0
+    nats_N, _ = engine.forward.losses(rows.ids_BxT, rows.targets_BxT, keep_BxT, **rows.inputs)
+    return float(nats_N.sum()), int(table.of_targets(rows.ids_BxT[keep_BxT], rows.targets_BxT[keep_BxT]).sum())
 
 
 def _as_table(token_bytes: Table) -> TokenBytes:

@@ -27,6 +27,7 @@ from hf_core_bpb.scaling.laws import Convention, find_rule
 from hf_core_bpb.scaling.parameters import ParameterCounts, count_parameters
 from hf_core_bpb.scaling.tokens import TokenCounter
 from hf_core_bpb.scorer import Scorer
+from hf_core_bpb.scoring.engine import processes_a_copy
 from hf_core_bpb.sources import plan_core
 from hf_core_bpb.types import CoreResult, Scored
 from hf_core_bpb.validation import Validation, of_rows, of_texts
@@ -107,7 +108,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self._parameters_logged = False
         self._step_began: float | None = None
         self._evaluated: tuple[int, dict[str, float]] | None = None
-        self._scorer: Scorer | None = None
+        self._lm: LanguageModel | None = None
         self._validation: Validation | None = None
         self._core: PreparedCore | None = None
 
@@ -265,8 +266,10 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
 
     def _count(self) -> None:
         """Add what all processes have counted since the last time."""
+        # Processes that hold one copy of the model together have all seen the same batch.
+        copies = processes_a_copy(self.model)
         for name, value in zip(_COUNTS, sum_over_processes(self.counter.take()), strict=True):
-            self.counts[name] += value
+            self.counts[name] += value // copies
 
     def _raise_alert(self, alert: Alert) -> None:
         self.alerts.append(alert)
@@ -288,9 +291,10 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         return model
 
     def _scoring(self) -> Scorer:
-        if self._scorer is None:
-            self._scorer = Scorer(self._language_model(), self.batch_tokens)
-        return self._scorer
+        """Return a scorer that knows nothing of the model yet: what held for its weights may no longer hold."""
+        if self._lm is None:
+            self._lm = self._language_model()
+        return Scorer(self._lm, self.batch_tokens)
 
     def _bpb(self, step: int) -> dict[str, float]:
         """Return bits per byte of the validation documents, measured once a step."""

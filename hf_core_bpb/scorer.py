@@ -112,7 +112,8 @@ class Scorer:
         memory runs out on any, all of them halve the budget for what is left.
         """
         check_known(workload.largest_id, self.lm.model)
-        budget = self.batch_tokens or min(gather_parts(partial(auto_batch_tokens, self.lm.model)))
+        head = self.engine.forward.headed.head
+        budget = self.batch_tokens or min(gather_parts(partial(auto_batch_tokens, self.lm.model, head)))
         scored: dict[str, dict[int, Scored]] = {name: {} for name in workload.requests}
         work = Work(minimum_tokens=workload.minimum_tokens)
         tries = self._tries(workload, scored)
@@ -146,13 +147,15 @@ class Scorer:
         longest = max((trie.longest for _, trie in tries), default=0)
         while True:
             planned = [self.engine.plan(trie, budget) for _, trie in tries]
-            untried = self.engine.untried((job for jobs in planned for job in jobs), longest)
+            jobs_of_all = [job for jobs in planned for job in jobs]
+            # A window may count the columns of a tree, which are more than any of its paths has tokens.
+            widest = max([longest, *(job.num_columns for job in jobs_of_all)])
+            untried = self.engine.untried(jobs_of_all, widest)
             if not untried:
                 break
-            outcomes = gather_parts(partial(self.engine.try_out, untried, longest))
-            for mode, failure in self.engine.settle(outcomes, longest).items():
-                model = type(self.lm.model).__name__
-                _warn(f"{model} is scored without the shortcut '{mode}', which is not right on it: {failure}")
+            outcomes = gather_parts(partial(self.engine.try_out, untried, widest))
+            for mode, failure in self.engine.settle(outcomes, widest).items():
+                _warn(f"{type(self.lm.model).__name__} is scored without the shortcut '{mode}': {failure}")
         self.engine.used |= {job.mode for jobs in planned for job in jobs}
         loads = [0.0] * (process_group().num_processes // self.engine.processes_a_copy)
         return [
@@ -174,7 +177,10 @@ class Scorer:
                 scored.setdefault(piece.stage, {}).update(sums)
                 work += done
         if self.engine.in_step:
-            counts = [sum(j.num_forwards for p in pieces for j in p.shares[i]) for i in range(len(pieces[0].shares))]
+            counts = [
+                sum(job.num_forwards for piece in pieces for job in piece.shares[i])
+                for i in range(process_group().num_processes // self.engine.processes_a_copy)
+            ]
             self.engine.idle(max(counts) - counts[number])
         # Processes that hold parts of one copy of the model have done the same work together.
         return Part(scored, work if place == 0 else Work(), finished)

@@ -55,7 +55,7 @@ def test_results_json_has_what_the_tables_are_made_of(evaluated):
     assert (bpb["bytes"], bpb["characters"], bpb["documents"]) == (25 + 21, 25 + 15, 2)
     assert bpb["bpb"] == pytest.approx(bpb["nats"] / 0.6931471805599453 / 46)
     work = results["work"]
-    assert work["backend"] == "full, prefix, prefix+tree, tree; head replayed"
+    assert work["backend"] == "full, prefix, prefix+tree; head replayed"
     assert work["minimum_tokens"] <= work["forward_tokens"] <= 1.1 * work["minimum_tokens"]
     assert results["work"]["processes"] == 1
     assert set(results["environment"]) == {"python", "torch", "transformers", "datasets", "accelerate", "device"}

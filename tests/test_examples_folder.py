@@ -52,7 +52,7 @@ def test_training_with_the_callback_ends_in_what_it_was_for(hub, pytestconfig, t
     # 15 steps of 8 rows of 256, whose first tokens nothing predicts; the collator takes some BOS for padding.
     (tokens,) = re.findall(r"^trained on ([\d,]+) tokens", finished.stdout, re.MULTILINE)
     assert 15 * 8 * 255 - 100 < int(tokens.replace(",", "")) <= 15 * 8 * 255
-    assert re.search(r"^best bits per byte: \d\.\d{4} at step 1[45]$", finished.stdout, re.MULTILINE)
+    assert re.search(r"^best bits per byte: \d\.\d{4} at step \d+$", finished.stdout, re.MULTILINE)
     assert "'scale/forecast_bpb'" in finished.stdout
     assert re.search(r"^CORE on the demo's rows at the end: [+-]\d\.\d{4}$", finished.stdout, re.MULTILINE)
 

@@ -3,11 +3,12 @@
 import json
 import textwrap
 
+import numpy as np
 import pytest
 import torch
 from command import run_script
 from naive import nats_of
-from test_engine import sharing_requests
+from test_engine import request, sharing_requests
 from tiny_models import build_tiny_model
 
 from hf_core_bpb.errors import RunError
@@ -15,6 +16,7 @@ from hf_core_bpb.model import wrap
 from hf_core_bpb.runner import TextSource, prepare_bpb, prepare_core, run_bpb, run_core, score_bpb, score_core
 from hf_core_bpb.scorer import Scorer, prepare
 from hf_core_bpb.scoring.budget import auto_batch_tokens, fitting_tokens
+from hf_core_bpb.scoring.engine import Engine
 from hf_core_bpb.sources import plan_core
 from hf_core_bpb.text import choose_windows
 from hf_core_bpb.types import Document
@@ -58,7 +60,7 @@ def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(
     narrow = scorer(NarrowMemory(build_tiny_model(), 100), tokenizer, 400)
     with pytest.warns(UserWarning, match="a forward ran out of memory: going on with --batch-tokens") as caught:
         scored, work = narrow.score(workload(requests))
-    messages = [str(w.message) for w in caught if "memory" in str(w.message)]
+    messages = [str(w.message) for w in caught if "going on" in str(w.message)]
     assert [message.rsplit(" ", 1)[1] for message in messages] == ["200", "100"]
     check(requests, scored)
     assert narrow.batch_tokens == 100
@@ -124,7 +126,7 @@ def test_a_budget_fits_half_of_the_free_memory():
 
 
 def test_on_a_cpu_the_budget_is_the_fastest_one_measured(tiny_model):
-    assert auto_batch_tokens(tiny_model) == 2048
+    assert auto_batch_tokens(tiny_model, "replayed") == 2048
 
 
 SCRIPT = """
@@ -195,3 +197,58 @@ def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_
     for part in parts:
         check_nats(part)
     assert parts[0]["nats"] == parts[1]["nats"]
+
+
+@pytest.mark.filterwarnings("ignore:.*ran out of memory")
+def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
+    model = build_tiny_model()
+    plain = model.forward
+
+    def narrow(input_ids, **options):
+        if input_ids.shape[1] > 120:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(input_ids=input_ids, **options)
+
+    rng = np.random.default_rng(2)
+    prompt = rng.integers(0, 400, 12).tolist()
+    requests = [request(prompt + rng.integers(0, 400, 30).tolist(), 12) for _ in range(5)]
+    lm = scorer(model, tokenizer, 400)
+    lm._engine = Engine(model, frozenset({"tree"}), "masked")
+    model.forward = narrow
+    scored, _ = lm.score(prepare({"a": lambda: requests}))
+    for one, sums in zip(requests, scored["a"], strict=True):
+        expected = nats_of(build_tiny_model(), one.ids.tolist(), one.start, one.end)
+        assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5)
+
+
+UNEVEN = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from tiny_models import build_tiny_model
+from hf_core_bpb import evaluate_bpb
+from hf_core_bpb.distributed import leave, process_group
+
+rank = process_group().process_index
+model, plain = build_tiny_model(), build_tiny_model()
+fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+rows = [torch.arange(1 + n, 21 + n)[None] for n in range(4)]
+batches = [dict(input_ids=row, labels=row) for row in rows]
+ignored = dict(input_ids=rows[0], labels=torch.full_like(rows[0], -100))
+own = [batches[0], ignored] if rank == 0 else batches[1:]
+together = evaluate_bpb(model, own, [1] * 400)
+open(f"{{rank}}.txt", "w").write(f"{{together}} {{evaluate_bpb(plain, own, [1] * 400)}}")
+leave()
+"""
+
+
+def test_a_sharded_model_is_evaluated_on_uneven_batches(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(UNEVEN.format(tests=str(__file__).rsplit("/", 1)[0]))
+    finished = run_script(path, launcher=TWO)
+    assert finished.returncode == 0, finished.stderr
+    for rank in range(2):
+        together, plain = map(float, (tmp_path / f"{rank}.txt").read_text().split())
+        assert together == pytest.approx(plain, rel=1e-6)

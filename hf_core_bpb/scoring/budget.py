@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hf_core_bpb.scoring.forward import device_of, evaluation_mode, positions_of
-from hf_core_bpb.scoring.head import takes
+from hf_core_bpb.scoring.head import Head, takes
 
 # On two cores a GPT-2-shaped model is fastest here: more tokens no longer fill the caches.
 _ON_CPU = 2048
@@ -13,8 +13,11 @@ _MEASURED_TOKENS = 1024
 _SHARE_OF_FREE_MEMORY = 0.5
 
 
-def auto_batch_tokens(model: torch.nn.Module) -> int:
-    """Return the token budget for a model: on CUDA what half of the free memory holds, measured by a forward."""
+def auto_batch_tokens(model: torch.nn.Module, head: Head) -> int:
+    """Return the token budget for a model: on CUDA what half of the free memory holds, measured by a forward.
+
+    Where the head is not replayed, all logits that are read exist at once, so the forward has them all.
+    """
     device = device_of(model)
     if device.type != "cuda":
         return _ON_CPU
@@ -24,7 +27,8 @@ def auto_batch_tokens(model: torch.nn.Module) -> int:
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     with evaluation_mode(model):
-        model(input_ids=ids_BxT, use_cache=True, **({"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}))
+        some = {"logits_to_keep": 1} if head == "replayed" and takes(model, "logits_to_keep") else {}
+        model(input_ids=ids_BxT, use_cache=True, **some)
     used = torch.cuda.max_memory_allocated(device) - before
     free, _ = torch.cuda.mem_get_info(device)
     return fitting_tokens(free, used / ids_BxT.numel())

@@ -8,7 +8,7 @@ from torch.distributed.tensor import DTensor
 
 from hf_core_bpb.errors import RunError, reason
 from hf_core_bpb.interfaces import Progress
-from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, rescaled_beyond
+from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, positions_of, rescaled_beyond
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs
 from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
@@ -50,21 +50,29 @@ class Engine:
     def plan(self, trie: Trie, batch_tokens: int) -> list[Job]:
         """Return the forwards of a trie by the cheapest modes that are allowed and not refused.
 
-        Paths that are `rescaled_beyond` are forwarded plainly: a part of one alone would be rescaled otherwise.
+        Paths longer than `rescaled_beyond` are forwarded plainly: a part of one alone would be rescaled otherwise.
         """
         modes = self.modes - self.refused.keys()
         if self.rescaled_beyond is not None and trie.longest > self.rescaled_beyond:
             modes = frozenset()
-        return plan_jobs(trie, batch_tokens, self.costs, modes)
+        return plan_jobs(trie, batch_tokens, self.costs, modes, positions_of(self.model))
 
     def tries(self, requests: Sequence[Request], numbers: Iterable[int] | None = None) -> list[Trie]:
-        """Return the tries of requests, or of some of them: one, or one on each side of `rescaled_beyond`."""
+        """Return the tries of requests, or of some of them: one, or one on each side of `rescaled_beyond`.
+
+        What counts is how many tokens are forwarded: all of a request's, or of the array it shares, up to the
+        last that is predicted.
+        """
         some = list(numbers) if numbers is not None else range(len(requests))
         if self.rescaled_beyond is None:
             return [build_trie(requests, some)]
         sides: tuple[list[int], list[int]] = ([], [])
+        ends: dict[int, int] = {}
         for number in some:
-            sides[len(requests[number].ids) - 1 > self.rescaled_beyond].append(number)
+            key = id(requests[number].ids)
+            ends[key] = max(ends.get(key, 0), requests[number].end)
+        for number in some:
+            sides[ends[id(requests[number].ids)] - 1 > self.rescaled_beyond].append(number)
         return [build_trie(requests, side) for side in sides if side]
 
     def untried(self, jobs: Iterable[Job], longest: int) -> list[Mode]:
@@ -108,7 +116,7 @@ class Engine:
                 except RuntimeError as error:
                     if not is_out_of_memory(error) or self.in_step:
                         raise
-                    if job.num_rows == 1 and not job.prefixes:
+                    if not job.is_divisible:
                         raise RunError(
                             f"model: expected memory for a forward of {job.num_tokens} tokens, got: {reason(error)}; "
                             "try --max-length or a smaller --dtype"

@@ -36,8 +36,9 @@ def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
 def positions_of(model: torch.nn.Module) -> int | None:
     """Return how many positions a model has, None where it has no bound or does not say."""
     config: Any = getattr(model, "config", None)
-    positions = getattr(config.get_text_config(), "max_position_embeddings", None) if config is not None else None
-    return int(positions) if positions is not None else None
+    text = config.get_text_config() if config is not None else None
+    positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
+    return int(positions) if positions else None
 
 
 def rescaled_beyond(model: torch.nn.Module) -> int | None:

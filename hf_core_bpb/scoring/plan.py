@@ -91,9 +91,14 @@ class Job:
         return len(self.steps) + bool(self.prefixes)
 
     @property
-    def num_rows(self) -> int:
-        """Rows of the largest forward."""
-        return max(len(self.prefixes), *(len(step.rows) for step in self.steps))
+    def num_columns(self) -> int:
+        """Keys that a token may find in front of it, padding included."""
+        return self.depth + max(step.length for step in self.steps)
+
+    @property
+    def is_divisible(self) -> bool:
+        """Whether a smaller budget would make smaller forwards of it."""
+        return bool(self.prefixes) or any(len(s.rows) > 1 or s.rows[0].last - s.rows[0].first > 1 for s in self.steps)
 
 
 @dataclass(slots=True)
@@ -109,29 +114,41 @@ class _Branching:
     on_prefix: bool = False
 
 
-def plan_jobs(trie: Trie, batch_tokens: int, costs: Costs, modes: frozenset[Mode]) -> list[Job]:
+def plan_jobs(
+    trie: Trie, batch_tokens: int, costs: Costs, modes: frozenset[Mode], most_columns: int | None = None
+) -> list[Job]:
     """Return the forwards of a trie by the cheapest of the modes allowed, `full` always being one; longest first.
 
-    A forward holds at most `batch_tokens` tokens, or a single row. The jobs depend on the trie, the budget
-    and the costs alone, so every number of processes runs the same.
+    A forward holds at most `batch_tokens` tokens, or a single row. Trees and rows on prefixes, padding and
+    all, are no wider than `most_columns`: some models have no more positions for them. The jobs depend on
+    these alone, so every number of processes runs the same.
     """
     alone: list[Row] = []
     trees: list[Row] = []
     on_prefixes: list[_Branching] = []
-    for part in _cheapest_parts(trie, batch_tokens, costs, modes):
+    decide = _Decision(trie, batch_tokens, costs, modes, most_columns)
+    for part in _cheapest_parts(trie, decide):
         if part.on_prefix:
             on_prefixes.append(part)
         else:
             (row,) = part.rows or [Row(part.first, part.last, 0, part.depth)]
             (trees if row.last - row.first > 1 else alone).append(row)
     jobs = _plain_jobs("full", alone, batch_tokens, costs) + _plain_jobs("tree", trees, batch_tokens, costs)
-    jobs += _prefix_jobs(on_prefixes, batch_tokens, costs, modes)
+    for job in _prefix_jobs(on_prefixes, batch_tokens, costs, modes):
+        # Ragged prefixes and rows together are wider than each alone.
+        jobs += [job] if job.num_columns <= (most_columns or inf) else _apart(job)
     return sorted(jobs, key=lambda job: -job.num_tokens)
 
 
-def _cheapest_parts(trie: Trie, batch_tokens: int, costs: Costs, modes: frozenset[Mode]) -> Iterator[_Branching]:
+def _apart(job: Job) -> Iterator[Job]:
+    """Yield a job for each prefix and row of a job."""
+    for step in job.steps:
+        for row, number in zip(step.rows, step.prefixes, strict=True):
+            yield Job(job.mode, (job.prefixes[number],), (Step((row,), (0,), row.length),))
+
+
+def _cheapest_parts(trie: Trie, decide: "_Decision") -> Iterator[_Branching]:
     """Yield the trie in parts, each a single path or a branching that is forwarded as one."""
-    decide = _Decision(trie, batch_tokens, costs, modes)
     root = None
     for branching in _branchings(trie):
         decide(branching)
@@ -171,12 +188,16 @@ def _branchings(trie: Trie) -> Iterator[_Branching]:
 class _Decision:
     """Decides how a branching is forwarded, its children being decided."""
 
-    def __init__(self, trie: Trie, batch_tokens: int, costs: Costs, modes: frozenset[Mode]) -> None:
+    def __init__(
+        self, trie: Trie, batch_tokens: int, costs: Costs, modes: frozenset[Mode], most_columns: int | None
+    ) -> None:
         self.lengths = np.concatenate([[0], np.cumsum([len(path) for path in trie.paths])])
         self.shared = np.concatenate([[0], np.cumsum(trie.shared)])
         self.batch_tokens = batch_tokens
         self.costs = costs
         self.modes = modes
+        self.widest = min(batch_tokens, most_columns or batch_tokens)
+        self.most_columns = most_columns or inf
 
     def __call__(self, part: _Branching) -> None:
         """Set the part's cost, and its rows where it is forwarded as one."""
@@ -187,7 +208,7 @@ class _Decision:
         part.cost = sum(child.cost for child in part.children)
         below = self._row(part, depth).length
         whole = depth + below
-        if "tree" in self.modes and whole <= self.batch_tokens and costs.tokens(whole, whole) < part.cost:
+        if "tree" in self.modes and whole <= self.widest and costs.tokens(whole, whole) < part.cost:
             part.cost = costs.tokens(whole, whole)
             part.rows = [self._row(part, 0)]
         if _SHORTEST_PREFIX <= depth <= self.batch_tokens:
@@ -195,7 +216,8 @@ class _Decision:
             for rows in self._ways_to_continue(part):
                 cost = prefix + sum(costs.tokens(row.length, depth + row.length) for row in rows)
                 cost += costs.copy * depth * (len(rows) - 1)
-                if cost < part.cost and all(row.length <= self.batch_tokens for row in rows):
+                longest = max(row.length for row in rows)
+                if cost < part.cost and longest <= self.batch_tokens and depth + longest <= self.most_columns:
                     part.cost, part.rows, part.on_prefix = cost, rows, True
 
     def _ways_to_continue(self, part: _Branching) -> Iterator[list[Row]]:

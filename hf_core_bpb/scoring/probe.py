@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hf_core_bpb.errors import InputError, RunError, reason
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, num_known_ids, positions_of
 from hf_core_bpb.scoring.head import Head, takes
 from hf_core_bpb.scoring.plan import Costs, Mode, plan_jobs
@@ -17,6 +17,10 @@ from hf_core_bpb.types import Request, Scored
 # Nats that a token's loss may differ by, beside what padding alone makes of rounding.
 _TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 0.005, torch.bfloat16: 0.02}
 _ROUNDING = 4.0
+# The share of what a wrong context does to losses that a shortcut may do. Right ones have been seen at 2e-5 and 7e-3,
+# wrong ones of untrained models from 1e-4, of models with larger weights from 4e-2.
+_SHARE = {torch.float64: 5e-5, torch.float32: 5e-5}
+_SHARE_IN_HALF_PRECISION = 0.02
 
 _SHORTEST = 48
 _BEYOND = 16
@@ -28,9 +32,10 @@ def check_causal(model: torch.nn.Module) -> None:
 
     Such a model sees the token that it is asked to predict, and would be given numbers far too good.
     """
-    ids_BxT = torch.tensor([[0, 1, 2, 1], [0, 1, 2, 0]], device=device_of(model))
+    length = min(4, positions_of(model) or 4)
+    ids_BxT = (torch.tensor([[0, 1, 2, 1], [0, 1, 2, 0]], device=device_of(model)) % _num_ids(model))[:, -length:]
     with evaluation_mode(model):
-        logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :3].float()
+        logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :-1].float()
     moved = (logits_BxTxV[0] - logits_BxTxV[1]).abs().mean()
     # Rounding in half precision moves them by a few thousandths of their spread; non-finite ones are named later.
     if torch.isfinite(moved) and moved > 0.01 * logits_BxTxV[0].std():
@@ -44,8 +49,11 @@ def choose_head(model: torch.nn.Module, replay: bool = True) -> Head:
 
     replay: whether parts of the model may be called by themselves.
     """
-    ids = np.random.default_rng(_SEED).integers(0, _num_ids(model), 14).astype(np.int32)
-    requests = [Request(ids[:9], 2, 9, 1), Request(ids[9:], 1, 3, 1), Request(ids[9:], 4, 5, 1)]
+    long, short = 9, 5
+    ids = np.random.default_rng(_SEED).integers(0, _num_ids(model), long + short).astype(np.int32)
+    requests = [Request(ids[:long], 2, 9, 1), Request(ids[long:], 1, 3, 1), Request(ids[long:], 4, 5, 1)]
+    if (positions_of(model) or long) < long:
+        requests = [Request(ids[:2], 1, 2, 1)]
     probe = Probe(model, requests)
     leanest: list[tuple[Head, bool]] = [("replayed", replay), ("masked", takes(model, "logits_to_keep"))]
     for head, possible in leanest:
@@ -58,27 +66,47 @@ class Probe:
     """Requests with their losses by plain forwards, one row a forward and the head at every position."""
 
     def __init__(self, model: torch.nn.Module, requests: Sequence[Request]) -> None:
-        """Score the requests plainly, and again in padded batches, which shows what rounding makes of that."""
+        """Score the requests plainly, and in padded batches and without their context, for comparison."""
         self.model = model
         self.requests = requests
         self.longest = max(request.end - 1 for request in requests)
+        dtype = next(model.parameters()).dtype
+        tolerance = _TOLERANCE.get(dtype, _TOLERANCE[torch.bfloat16])
+        self.cannot_try: str | None = None
         try:
             self.plain_N = self._score("full", "full", batch_tokens=1)
-            padded_N = self._score("full", "full")
-        except RunError:
-            # Not finite: nothing to compare with. Where scoring meets that too, it says so.
-            self.plain_N = padded_N = np.full(len(requests), np.nan)
-        dtype = next(model.parameters()).dtype
-        self.allowed = _TOLERANCE.get(dtype, _TOLERANCE[torch.bfloat16]) + _ROUNDING * _largest(padded_N - self.plain_N)
+            padded_N = self._score("full", "full", per_forward=50.0)
+            self.requests = [_without_context(request, _num_ids(model)) for request in requests]
+            without_N = self._score("full", "full", batch_tokens=1)
+        except Exception as error:  # whatever a model raises, or losses that are not finite: nothing to compare with
+            self.cannot_try = f"it cannot be tried: {reason(error)}"
+            return
+        finally:
+            self.requests = requests
+        rounding = min(_ROUNDING * _largest(padded_N - self.plain_N), 10 * tolerance)
+        self.allowed = tolerance + rounding
+        self.context_matters = float(np.abs(without_N - self.plain_N).mean())
+        self.share = _SHARE.get(dtype, _SHARE_IN_HALF_PRECISION)
 
     def failure(self, head: Head, mode: Mode) -> str | None:
         """Return why a head and a mode cannot be used on this model, None where they can."""
+        if self.cannot_try is not None:
+            return self.cannot_try
         try:
             scores = [self._score(head, mode, per_forward=cost) for cost in (0.0, 50.0)]
         except Exception as error:  # whatever a model raises at what it does not support
             return f"{type(error).__name__}: {reason(error)}"
         off = max(_largest(scored_N - self.plain_N) for scored_N in scores)
-        return None if off <= self.allowed else f"its losses are off by up to {off:.2g} nats a token"
+        if not off <= self.allowed:
+            return f"its losses are off by up to {off:.2g} nats a token"
+        if mode == "full":
+            return None
+        if self.context_matters == 0.0:
+            return "it cannot be tried: the model's losses do not depend on their context"
+        mean = max(float(np.abs(scored_N - self.plain_N).mean()) for scored_N in scores)
+        if mean > self.share * self.context_matters:
+            return f"its losses are off by {mean / self.context_matters:.2g} of what a wrong context does to them"
+        return None
 
     def _score(
         self, head: Head, mode: Mode, batch_tokens: int | None = None, per_forward: float = 0.0
@@ -86,7 +114,7 @@ class Probe:
         """Return each request's mean nats, all that can be forwarded in a mode being forwarded in it."""
         trie = build_trie(self.requests)
         costs = Costs(pair=0.0, forward=per_forward, copy=0.0)
-        jobs = plan_jobs(trie, batch_tokens or 4 * self.longest, costs, frozenset({mode}))
+        jobs = plan_jobs(trie, batch_tokens or 4 * self.longest, costs, frozenset({mode}), positions_of(self.model))
         if all(job.mode != mode for job in jobs):
             raise InputError("the context is too short to try it")
         forward = Forward(self.model, head)
@@ -95,6 +123,14 @@ class Probe:
             for job in jobs:
                 scored |= forward.run(job, trie, self.requests)
         return np.array([scored[number].mean_nats for number in range(len(self.requests))])
+
+
+def _without_context(request: Request, num_ids: int) -> Request:
+    """Return a request with other ids in front of the one before its span."""
+    ids = request.ids.copy()
+    before = request.start - 1
+    ids[:before] = (7 * ids[:before] + 3) % num_ids
+    return Request(ids, request.start, request.end, request.num_bytes)
 
 
 def _largest(difference_N: npt.NDArray[np.float64]) -> float:
