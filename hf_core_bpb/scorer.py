@@ -155,7 +155,8 @@ class Scorer:
                 break
             outcomes = gather_parts(partial(self.engine.try_out, untried, widest))
             for mode, failure in self.engine.settle(outcomes, widest).items():
-                _warn(f"{type(self.lm.model).__name__} is scored without the shortcut '{mode}': {failure}")
+                model = type(self.lm.model).__name__
+                _warn(f"{model} is scored without the shortcut '{mode}', as right but slower: {failure}")
         self.engine.used |= {job.mode for jobs in planned for job in jobs}
         loads = [0.0] * (process_group().num_processes // self.engine.processes_a_copy)
         return [

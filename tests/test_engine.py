@@ -404,7 +404,7 @@ def test_a_window_that_counts_the_columns_of_a_tree_is_found(tokenizer):
     prompt = draw(rng, 12)
     requests = [request(prompt + draw(rng, 20), 12) for _ in range(12)]
     scorer = Scorer(wrap(model, tokenizer), 2048)
-    with pytest.warns(UserWarning, match="without the shortcut 'tree': its losses are off"):
+    with pytest.warns(UserWarning, match="without the shortcut 'tree', as right but slower: its losses are off"):
         scored, _ = scorer.score(prepare({"a": lambda: requests}))
     check(model, requests, dict(enumerate(scored["a"])))
 
