@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 import random
 import sys
 import time
@@ -13,11 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import ConcatDataset
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from hf_core_bpb.distributed import process_group, sum_over_processes
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.model import LanguageModel, wrap
 from hf_core_bpb.runner import CoreRun, PreparedCore, prepare_core, score_core
 from hf_core_bpb.scaling.alerts import Alert, Watch, standard_error
@@ -42,7 +44,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
     """Adds to a Trainer's logs what a model has been trained on, and evaluates it on a schedule.
 
     With every training log: target and input tokens, tokens per parameter, the share of compute-optimal,
-    FLOPs, MFU, epochs; with the first one, the parameters by every convention. With every evaluation:
+    FLOPs, MFU, unique tokens; with the first one, the parameters by every convention. With every evaluation:
     `eval_bpb`, which metric_for_best_model can name, its standard error, and a forecast of the last one. What
     it finds wrong is logged as a warning and as `alert/<kind>`.
     """
@@ -106,6 +108,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self.watch = Watch(self.target_ratio)
         self._pending: dict[str, float] = {}
         self._parameters_logged = False
+        self._cannot_validate = False
         self._step_began: float | None = None
         self._evaluated: tuple[int, dict[str, float]] | None = None
         self._lm: LanguageModel | None = None
@@ -137,6 +140,9 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self.parameters: ParameterCounts = count_parameters(model)
         self.flops_a_token = _flops_by_length(model)
         self.counter.attach(model)
+        if getattr(self.trainer.log, "__func__", None) is CoreBpbCallback._log_with_scale:
+            # A training that ended in an error left it there.
+            del self.trainer.log
         self._log = self.trainer.log
         self.trainer.log = self._log_with_scale  # type: ignore[method-assign]
         if self.bpb_every is not None and self.texts is None and self.trainer.eval_dataset is None:
@@ -187,14 +193,24 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         **kwargs: Any,
     ) -> None:
         """Add bits per byte to the metrics that the Trainer chooses its best model by."""
-        if not self._is_training or metrics is None:
+        if not self._is_training or metrics is None or self._cannot_validate:
             return
         if self.texts is None and self.trainer.eval_dataset is None:
             return
         self._count()
-        measured = self._bpb(state.global_step)
+        is_new = self._evaluated is None or self._evaluated[0] != state.global_step
+        try:
+            measured = self._bpb(state.global_step)
+        except InputError as error:
+            if self._evaluates:
+                raise
+            # Nobody asked for bits per byte; a Trainer's eval dataset need not be text.
+            self._cannot_validate = True
+            _LOG.warning("eval_bpb is not measured: %s", error)
+            return
         metrics.update(measured)
-        self._log_beside(measured)
+        if is_new:
+            self._log_beside(measured)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -250,11 +266,8 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
             "scale/flops_6nd": six_n_d(parameters.matmul, tokens),
         }
         logs[f"scale/tokens_per_parameter_{self.convention}"] = self._ratio
-        epoch = self.trainer.state.epoch
-        if epoch:
-            # Before the first epoch is over, all tokens are unique.
-            logs["scale/epochs"] = max(1.0, epoch) if tokens else 0.0
-            logs["scale/unique_tokens"] = tokens / max(1.0, epoch)
+        # Before the first epoch is over, all tokens are unique.
+        logs["scale/unique_tokens"] = tokens / max(1.0, self.trainer.state.epoch or 1.0)
         if self.flops_a_token is not None:
             constant, by_length = self.flops_a_token
             flops = constant * counts["forward_tokens"] + by_length * counts["length_sum"]
@@ -306,19 +319,28 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
                 self._validation = (
                     of_texts(scorer.lm, self.texts)
                     if self.texts is not None
-                    else of_rows(scorer.lm, self.trainer.eval_dataset, self.trainer.data_collator)
+                    else of_rows(scorer.lm, _one_dataset(self.trainer.eval_dataset), self.trainer.data_collator)
                 )
-            documents = self._validation.score(scorer)
+            try:
+                documents = self._validation.score(scorer)
+            except RunError as error:
+                return self._say_non_finite(step, "eval_bpb", error)
         for alert in self.watch.on_validation(step, documents):
             self._raise_alert(alert)
         bpb = sum(documents, Scored()).bits_per_byte
-        self.curve.append((step, bpb))
+        if step > (self.curve[-1][0] if self.curve else 0):
+            self.curve.append((step, bpb))
         measured = {"eval_bpb": bpb}
         if len(documents) > 1:
             measured["eval_bpb_standard_error"] = standard_error(documents)
         measured |= self._forecast()
         self._evaluated = (step, measured)
         return measured
+
+    def _say_non_finite(self, step: int, key: str, error: RunError) -> dict[str, float]:
+        """Return a measure that is not a number, as the weights are: for the user to stop, not for this callback."""
+        self._raise_alert(Alert("non_finite", step, str(error), "stop, and restart from a checkpoint before it"))
+        return {key: math.nan}
 
     def _forecast(self) -> dict[str, float]:
         last = self.trainer.state.max_steps
@@ -334,7 +356,10 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
             scorer = self._scoring()
             if self._core is None:
                 self._core = prepare_core(scorer.lm, run)
-            result, _ = score_core(scorer, self._core)
+            try:
+                result, _ = score_core(scorer, self._core)
+            except RunError as error:
+                return self._say_non_finite(step, "eval_core", error)
         self.core_results.append((step, result))
         accuracies = {f"eval_core/{name}": task.accuracy for name, task in result.tasks.items()}
         return {"eval_core": result.core, **accuracies}
@@ -348,6 +373,11 @@ def _find_trainer(frame: FrameType | None) -> Trainer:
             return caller
         frame = frame.f_back
     raise InputError("CoreBpbCallback: expected to be called by a transformers Trainer")
+
+
+def _one_dataset(dataset: Any) -> Any:
+    """Return a Trainer's eval dataset, or several under names as one after another."""
+    return ConcatDataset(list(dataset.values())) if isinstance(dataset, dict) else dataset
 
 
 def _flops_by_length(model: torch.nn.Module) -> tuple[float, float] | None:

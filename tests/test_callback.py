@@ -110,7 +110,7 @@ def test_parameters_ratios_and_flops_are_named_and_follow_from_each_other(tmp_pa
     # 6 a weight and token, and 12 x layers x length x width of attention, for the 4 rows of 32.
     assert entry["scale/flops"] == pytest.approx(4 * 32 * (6 * matmul + 12 * 2 * 32 * 32))
     assert entry["scale/mfu"] == pytest.approx(entry["scale/flops"] / (callback.train_seconds * 1e9))
-    assert entry["scale/epochs"] == 1.0
+    assert entry["scale/unique_tokens"] == tokens
 
 
 def test_counting_goes_on_where_a_checkpoint_left_off(tmp_path, tokenizer):
@@ -314,3 +314,69 @@ def test_two_processes_count_all_tokens_and_agree(tmp_path, tokenizer):
     bpb = [[e["eval_bpb"] for e in history if "eval_bpb" in e] for history in histories]
     assert bpb[1] == bpb[2]
     assert bpb[1] == pytest.approx(bpb[0], rel=1e-9)
+
+
+def test_repeated_epochs_leave_the_unique_tokens_as_they_are(tmp_path, tokenizer):
+    data = [{"input_ids": list(range(1, 12))}] * 4
+    trainer = make_trainer(tmp_path, tokenizer, CoreBpbCallback(), data=data, max_steps=6)
+    trainer.train()
+    # Two steps an epoch, of two rows with ten targets.
+    assert logged(trainer, "scale/target_tokens") == [20, 40, 60, 80, 100, 120]
+    assert logged(trainer, "scale/unique_tokens") == pytest.approx([20, 40, 40, 40, 40, 40])
+
+
+def test_a_training_that_failed_can_be_started_again(tmp_path, tokenizer):
+    class Failing(DataCollatorForLanguageModeling):
+        fails = True
+
+        def __call__(self, features, return_tensors=None):
+            if self.fails:
+                raise RuntimeError("no more rows")
+            return super().__call__(features, return_tensors)
+
+    tokenizer.pad_token = tokenizer.eos_token
+    collator = Failing(tokenizer, mlm=False)
+    callback = CoreBpbCallback()
+    trainer = make_trainer(tmp_path, tokenizer, callback, collator=collator)
+    with pytest.raises(RuntimeError, match="no more rows"):
+        trainer.train()
+    collator.fails = False
+    trainer.train()
+    assert len(logged(trainer, "scale/target_tokens")) == 4
+    assert len(trainer.model._forward_pre_hooks) == 0
+
+
+def test_an_eval_dataset_that_is_no_text_is_left_to_the_trainer(tmp_path, tokenizer, caplog):
+    data = [{"input_ids": [1, 2, 3, 4], "labels": [9, 9, 9, 9]}]
+    trainer = make_trainer(
+        tmp_path, tokenizer, CoreBpbCallback(), eval_dataset=data, eval_strategy="steps", eval_steps=2,
+        collator=DataCollatorWithFlattening(), model=build_tiny_model("llama"), data=rows(8),
+    )  # fmt: skip
+    trainer.train()
+    assert len(logged(trainer, "eval_loss")) == 2
+    assert logged(trainer, "eval_bpb") == []
+    assert caplog.text.count("eval_bpb is not measured: eval_dataset, row 0: expected labels that are the inputs") == 1
+
+
+def test_evaluation_at_the_start_and_several_eval_datasets_are_one_curve(tmp_path, tokenizer):
+    data = {name: [{"input_ids": [0, *tokenizer.encode(text)]}] for name, text in zip("ab", TEXTS, strict=False)}
+    callback = CoreBpbCallback()
+    trainer = make_trainer(
+        tmp_path, tokenizer, callback, eval_dataset=data, eval_strategy="steps", eval_steps=1, eval_on_start=True,
+        max_steps=7, learning_rate=0.01,
+    )  # fmt: skip
+    trainer.train()
+    assert [e["step"] for e in trainer.state.log_history if "eval_bpb" in e] == list(range(8))
+    assert [step for step, _ in callback.curve] == list(range(1, 8))
+    assert len(logged(trainer, "scale/forecast_bpb")) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*is scored without the shortcut")
+def test_weights_that_are_not_finite_end_in_an_alert_and_not_in_an_error(tmp_path, tokenizer):
+    model = build_tiny_model()
+    break_weights(model)
+    callback = CoreBpbCallback(TEXTS, bpb_every=2, core_every=4, core_limit=2, tasks=["piqa"], source="demo")
+    trainer = make_trainer(tmp_path, tokenizer, callback, model=model)
+    trainer.train()
+    assert all(math.isnan(value) for value in logged(trainer, "eval_bpb") + logged(trainer, "eval_core"))
+    assert {alert.kind for alert in callback.alerts} == {"non_finite"}
