@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -79,9 +79,17 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         device_flops: the peak of one device in FLOPs a second, for MFU, where it is not known by name.
         tokenizer: where the Trainer has no processing_class. Raises InputError for values that do not fit.
         """
-        for name, value in (("bpb_every", bpb_every), ("core_every", core_every), ("target_ratio", target_ratio)):
-            if value is not None and not value > 0:
-                raise InputError(f"CoreBpbCallback: expected {name} above 0, got {value}")
+        for name, steps in (("bpb_every", bpb_every), ("core_every", core_every)):
+            if steps is not None and not (isinstance(steps, int) and steps > 0):
+                raise InputError(f"CoreBpbCallback: expected {name} to be a number of steps above 0, got {steps!r}")
+        for name, value in (("target_ratio", target_ratio), ("device_flops", device_flops)):
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise InputError(f"CoreBpbCallback: expected {name} above 0, got {value!r}")
+        if convention not in get_args(Convention):
+            known = ", ".join(get_args(Convention))
+            raise InputError(f"CoreBpbCallback: expected convention to be one of {known}, got {convention!r}")
+        if texts is not None and (isinstance(texts, str) or not texts):
+            raise InputError("CoreBpbCallback: expected texts to be a list of one or more documents")
         if stop_at_target and target_ratio is None:
             raise InputError("CoreBpbCallback: expected target_ratio with stop_at_target, got none")
         self.texts = texts
@@ -128,6 +136,10 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         """Begin to count, or go on counting where a checkpoint left off."""
         self._reset()
         self.trainer = _find_trainer(sys._getframe())
+        # Callbacks such as EarlyStopping read the metrics that this one adds.
+        callbacks = self.trainer.callback_handler.callbacks
+        if self in callbacks:
+            callbacks.insert(1, callbacks.pop(callbacks.index(self)))
         if state.global_step > 0:
             kept: Any = state.stateful_callbacks or {}
             saved = kept.get(type(self).__name__, {})
@@ -135,20 +147,47 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
             self.counts |= attributes.get("counts", {})
             self.train_seconds = attributes.get("train_seconds", 0.0)
             self.curve = [(int(step), float(bpb)) for step, bpb in attributes.get("curve", [])]
+            if not attributes and process_group().is_main_process:
+                _LOG.warning("the checkpoint has no counts of tokens: they begin at step %d", state.global_step)
+            # Trainer saves the states of those callbacks only that a checkpoint already knew.
+            state.stateful_callbacks = cast("Any", {**kept, type(self).__name__: self.state()})
         model: Any = kwargs["model"]
         self.model = model
         self.parameters: ParameterCounts = count_parameters(model)
         self.flops_a_token = _flops_by_length(model)
         self.counter.attach(model)
-        if getattr(self.trainer.log, "__func__", None) is CoreBpbCallback._log_with_scale:
+        if isinstance(getattr(self.trainer.log, "__self__", None), CoreBpbCallback):
             # A training that ended in an error left it there.
             del self.trainer.log
+            del self.trainer.compute_loss
         self._log = self.trainer.log
+        self._compute_loss = self.trainer.compute_loss
         self.trainer.log = self._log_with_scale  # type: ignore[method-assign]
-        if self.bpb_every is not None and self.texts is None and self.trainer.eval_dataset is None:
-            raise InputError("CoreBpbCallback: expected texts or an eval_dataset with bpb_every, got neither")
+        self.trainer.compute_loss = self._compute_loss_of  # type: ignore[method-assign]
+        self._check_arguments(args)
         if self._evaluates:
             _refuse_sharded_by_deepspeed(self.trainer)
+            # Whatever is wrong with what is evaluated on is to be known now, and not hours later.
+            self._lm = self._language_model()
+            if self.texts is not None:
+                self._validation = of_texts(self._lm, self.texts)
+            if self.core_run is not None:
+                self._core = prepare_core(self._lm, self.core_run)
+
+    def _check_arguments(self, args: TrainingArguments) -> None:
+        """Raise InputError for a Trainer that would not do what this callback was given for."""
+        if self.bpb_every is not None and self.texts is None and self.trainer.eval_dataset is None:
+            raise InputError("CoreBpbCallback: expected texts or an eval_dataset with bpb_every, got neither")
+        if self.texts is not None and self.bpb_every is None and args.eval_strategy == "no":
+            raise InputError("CoreBpbCallback: expected bpb_every, or a Trainer with an eval_strategy, with texts")
+        if args.metric_for_best_model in ("eval_bpb", "bpb") and args.greater_is_better:
+            raise InputError(
+                "CoreBpbCallback: expected greater_is_better=False with metric_for_best_model='eval_bpb', "
+                "of which less is better, got True (Trainer's default for names that do not end in loss)"
+            )
+        others = [c for c in self.trainer.callback_handler.callbacks if isinstance(c, CoreBpbCallback)]
+        if len(others) > 1:
+            raise InputError(f"CoreBpbCallback: expected one in a Trainer, got {len(others)}")
 
     @property
     def _evaluates(self) -> bool:
@@ -174,7 +213,9 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
                 control.should_training_stop = True
         if self.bpb_every is not None and step % self.bpb_every == 0 and not control.should_evaluate:
             self._log_beside(self._bpb(step))
-        if self.core_every is not None and self.core_run is not None and step % self.core_every == 0:
+        # The last step's before Trainer loads the best checkpoint again.
+        is_last = step >= state.max_steps or control.should_training_stop
+        if self.core_every is not None and self.core_run is not None and (step % self.core_every == 0 or is_last):
             self._log_beside(self._core_metrics(step, self.core_run))
 
     def on_epoch_end(
@@ -215,12 +256,11 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take CORE of the model as it ended, and leave the Trainer as it was."""
-        done = bool(self.core_results) and self.core_results[-1][0] == state.global_step
-        if self.core_run is not None and not done:
-            self._log_beside(self._core_metrics(state.global_step, self.core_run))
+        """Count to the end, and leave the Trainer as it was."""
+        self._count()
         self.counter.detach()
         self.trainer.log = self._log  # type: ignore[method-assign]
+        self.trainer.compute_loss = self._compute_loss  # type: ignore[method-assign]
 
     @property
     def _is_training(self) -> bool:
@@ -230,8 +270,18 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
     def _ratio(self) -> float:
         return self.counts["target_tokens"] / float(getattr(self.parameters, self.convention))
 
+    def _compute_loss_of(self, model: torch.nn.Module, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
+        """Take note of a batch's labels, and compute its loss as the Trainer does."""
+        self.counter.labels = inputs.get("labels")
+        return self._compute_loss(model, inputs, *rest, **named)
+
     def _log_with_scale(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
         """Log what the Trainer logs, with the state of training in the same line."""
+        if self not in self.trainer.callback_handler.callbacks:
+            # Taken out of a Trainer after a training that ended in an error.
+            self.counter.detach()
+            self._log(logs, *rest, **named)
+            return
         if "loss" in logs:
             step = self.trainer.state.global_step
             self._count()
@@ -267,7 +317,8 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         }
         logs[f"scale/tokens_per_parameter_{self.convention}"] = self._ratio
         # Before the first epoch is over, all tokens are unique.
-        logs["scale/unique_tokens"] = tokens / max(1.0, self.trainer.state.epoch or 1.0)
+        if hasattr(self.trainer.train_dataset, "__len__"):
+            logs["scale/unique_tokens"] = tokens / max(1.0, self.trainer.state.epoch or 1.0)
         if self.flops_a_token is not None:
             constant, by_length = self.flops_a_token
             flops = constant * counts["forward_tokens"] + by_length * counts["length_sum"]
@@ -347,7 +398,11 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         if len(self.curve) < FEWEST_POINTS or self.curve[-1][0] >= last:
             return {}
         steps, values = zip(*self.curve, strict=True)
-        found = forecast_loss(steps, values, last, _learning_rates(self.trainer, last))
+        try:
+            found = forecast_loss(steps, values, last, _learning_rates(self.trainer, last))
+        except InputError:
+            # Too few points since the rate rose above 0, or one that is not finite.
+            return {}
         low, high = found.ci95
         return {"scale/forecast_bpb": found.loss, "scale/forecast_low": low, "scale/forecast_high": high}
 

@@ -250,7 +250,7 @@ def test_training_stops_at_the_ratio_asked_for(tmp_path, tokenizer):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bpb_every": 0}, "expected bpb_every above 0, got 0"),
+        ({"bpb_every": 0}, "expected bpb_every to be a number of steps above 0, got 0"),
         ({"stop_at_target": True}, "expected target_ratio with stop_at_target, got none"),
         ({"law": "mine"}, "--law: expected one of besiroglu-2024"),
         ({"core_every": 5, "tasks": ["nope"]}, "nope"),
@@ -380,3 +380,101 @@ def test_weights_that_are_not_finite_end_in_an_alert_and_not_in_an_error(tmp_pat
     trainer.train()
     assert all(math.isnan(value) for value in logged(trainer, "eval_bpb") + logged(trainer, "eval_core"))
     assert {alert.kind for alert in callback.alerts} == {"non_finite"}
+
+
+def test_masked_labels_are_no_targets_where_trainer_keeps_them_from_the_model(tmp_path, tokenizer):
+    from transformers import default_data_collator
+
+    data = [{"input_ids": list(range(1, 11)), "labels": [-100] * 7 + [8, 9, 10]}] * 8
+    for number, options in enumerate(({}, {"label_smoothing_factor": 0.1})):
+        trainer = make_trainer(
+            tmp_path / str(number), tokenizer, CoreBpbCallback(), data=data, collator=default_data_collator,
+            max_steps=1, **options,
+        )  # fmt: skip
+        trainer.train()
+        assert logged(trainer, "scale/target_tokens") == [2 * 3]
+
+
+def test_a_warmup_from_a_rate_of_0_does_not_end_the_training(tmp_path, tokenizer):
+    callback = CoreBpbCallback(TEXTS, bpb_every=1)
+    trainer = make_trainer(tmp_path, tokenizer, callback, max_steps=9, warmup_steps=2)
+    trainer.train()
+    # The first step is taken at a rate of 0; from the second on six points are there at the seventh.
+    assert [e["step"] for e in trainer.state.log_history if "scale/forecast_bpb" in e] == [7, 8]
+
+
+def test_the_callback_can_join_a_run_that_is_under_way(tmp_path, tokenizer, caplog):
+    options = {"save_strategy": "steps", "save_steps": 2, "max_steps": 6}
+
+    class Silent(CoreBpbCallback):
+        """Another name, so that the checkpoint knows nothing of ours."""
+
+    make_trainer(tmp_path, tokenizer, Silent(), **options).train()
+    callback = CoreBpbCallback()
+    trainer = make_trainer(tmp_path, tokenizer, callback, **options)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
+    assert "the checkpoint has no counts of tokens: they begin at step 2" in caplog.text
+    assert len(logged(trainer, "scale/target_tokens")) == 2 + 4
+
+
+def test_counts_are_complete_after_the_last_log(tmp_path, tokenizer):
+    callback = CoreBpbCallback()
+    data = [{"input_ids": list(range(1, 12))}] * 16
+    trainer = make_trainer(tmp_path, tokenizer, callback, data=data, max_steps=7, logging_steps=4)
+    trainer.train()
+    assert callback.scale()["scale/target_tokens"] == 7 * 2 * 10
+
+
+def test_core_at_the_end_is_of_the_last_weights_and_not_of_the_best(tmp_path, tokenizer):
+    seen = []
+
+    class Watching(CoreBpbCallback):
+        def _core_metrics(self, step, run):
+            seen.append((step, self.model.lm_head.weight.detach().clone()))
+            return super()._core_metrics(step, run)
+
+    callback = Watching(TEXTS, core_every=1000, core_limit=2, tasks=["piqa"], source="demo")
+    trainer = make_trainer(
+        tmp_path, tokenizer, callback, eval_dataset=rows(4, labelled=False), eval_strategy="steps", eval_steps=1,
+        save_steps=1, save_strategy="steps", metric_for_best_model="eval_loss", greater_is_better=False,
+        load_best_model_at_end=True, learning_rate=0.01,
+    )  # fmt: skip
+    trainer.train()
+    ((step, weight),) = seen
+    assert step == 4
+    assert trainer.state.best_global_step < 4
+    assert not torch.equal(weight, trainer.model.lm_head.weight)
+
+
+@pytest.mark.parametrize(
+    ("callback", "options", "message"),
+    [
+        (CoreBpbCallback(TEXTS), {}, "expected bpb_every, or a Trainer with an eval_strategy, with texts"),
+        (
+            CoreBpbCallback(TEXTS, bpb_every=2),
+            {"metric_for_best_model": "eval_bpb", "eval_strategy": "steps", "eval_dataset": rows(2)},
+            "expected greater_is_better=False",
+        ),
+        (CoreBpbCallback(["fine", ""], bpb_every=2), {}, "expected text"),
+    ],
+)
+def test_what_would_fail_or_mislead_later_is_refused_before_the_first_step(
+    tmp_path, tokenizer, callback, options, message
+):
+    trainer = make_trainer(tmp_path, tokenizer, callback, **options)
+    with pytest.raises(InputError, match=message):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_early_stopping_sees_bits_per_byte_wherever_it_stands(tmp_path, tokenizer):
+    from transformers import EarlyStoppingCallback
+
+    trainer = make_trainer(
+        tmp_path, tokenizer, CoreBpbCallback(), eval_dataset=[{"input_ids": [0, *tokenizer.encode(TEXTS[0])]}],
+        eval_strategy="steps", eval_steps=1, save_strategy="steps", save_steps=1, load_best_model_at_end=True,
+        metric_for_best_model="eval_bpb", greater_is_better=False, learning_rate=0.0, max_steps=6,
+    )  # fmt: skip
+    trainer.callback_handler.callbacks.insert(1, EarlyStoppingCallback(2))
+    trainer.train()
+    assert trainer.state.global_step == 3

@@ -81,8 +81,8 @@ def test_a_coefficient_that_the_runs_do_not_determine_is_said_to_be_at_its_bound
     ("runs", "message"),
     [
         (make_runs()[:5], "expected 6 or more, got 5"),
-        ([*make_runs(), Run(1e9, 1e9, -1.0)], "number 45: expected loss above 0, got -1.0"),
-        ([*make_runs(), Run(1e9, math.nan, 1.0)], "number 45: expected tokens above 0, got nan"),
+        ([*make_runs(), Run(1e9, 1e9, -1.0)], "number 45: expected loss above 0 and below 1e40, got -1.0"),
+        ([*make_runs(), Run(1e9, math.nan, 1.0)], "number 45: expected tokens above 0 and below 1e40, got nan"),
         ([Run(1e9, d * 1e9, 3 - d / 10) for d in range(1, 9)], "expected 3 or more different parameters"),
     ],
 )

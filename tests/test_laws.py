@@ -97,8 +97,8 @@ def test_two_of_four_give_the_rest_and_one_gives_the_optimum(given, parameters, 
         (Request(), "expected one or two of --flops, --params, --tokens, --ratio, got none"),
         (Request(ratio=20), "got --ratio"),
         (Request(1e20, 1e9, 1e9), "got --flops, --params, --tokens"),
-        (Request(flops=-1), "--flops: expected a number above 0, got -1"),
-        (Request(parameters=math.nan), "--params: expected a number above 0, got nan"),
+        (Request(flops=-1), "--flops: expected a number above 0 and below 1e40, got -1"),
+        (Request(parameters=math.nan), "--params: expected a number above 0 and below 1e40, got nan"),
     ],
 )
 def test_requests_that_do_not_fit_are_refused_in_words(given, message):

@@ -37,7 +37,9 @@ def test_a_plan_outside_of_a_laws_runs_says_so_and_repetitions_are_weighed(capsy
     ("arguments", "message"),
     [
         (["plan"], "expected one or two of --flops, --params, --tokens, --ratio, got none"),
-        (["plan", "--flops", "-1"], "--flops: expected a number above 0, got -1.0"),
+        (["plan", "--flops", "-1"], "--flops: expected a number above 0 and below 1e40, got -1.0"),
+        (["plan", "--flops", "1e300"], "--flops: expected a number above 0 and below 1e40, got 1e+300"),
+        (["plan", "--flops", "1e20", "--unique-tokens", "0"], "--unique-tokens: expected a number above 0, got 0.0"),
         (["plan", "--flops", "1e20", "--law", "mine"], "--law: expected one of besiroglu-2024, hoffmann-2022"),
         (["plan", "--flops", "1e20", "--tokens-per-step", "0"], "--tokens-per-step: expected 1 or more, got 0"),
         (["fit", "absent.csv"], "absent.csv: expected a CSV file, got: [Errno 2]"),

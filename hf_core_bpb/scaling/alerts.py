@@ -20,6 +20,8 @@ _WINDOW = 20
 _FEWEST_FOR_SPIKE = 5
 _SPIKE_SIGMAS = 6.0
 _SPIKE_SHARE = 0.10
+# A plateau: surely less of a fall than this share of the loss, and perhaps none.
+_PLATEAU_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +86,13 @@ class Watch:
             return alerts
         self.losses.append(loss)
         self.steps.append(step)
-        slope, high = self._slope()
+        low, high, count = self._fall()
         return alerts + self._once(
             "plateau",
-            high is not None and high >= 0,
+            # Once said, it is over where the loss surely falls again.
+            high >= 0 and (low > -_PLATEAU_SHARE * loss or "plateau" in self.standing),
             step,
-            f"the loss's slope over the last {_WINDOW} logs is {slope:.2g} a log, its interval reaches "
-            f"{high if high is not None else 0:.2g}: it cannot be told from 0",
+            f"over the last {count} logs the loss changed by {low:+.2g} to {high:+.2g} (95 %): that is no fall",
             "decay the learning rate if the run is near its end, raise it or check the data if it is not",
         )
 
@@ -158,16 +160,18 @@ class Watch:
         middle = median(recent[-_FEWEST_FOR_SPIKE:])
         return loss > middle + max(_SPIKE_SIGMAS * sigma, _SPIKE_SHARE * abs(middle))
 
-    def _slope(self) -> tuple[float, float | None]:
-        """Return the slope of the last losses by log, and the upper end of its 95 % interval once there are enough."""
-        if len(self.losses) < _WINDOW:
-            return 0.0, None
-        y = np.asarray(self.losses[-_WINDOW:])
-        x = np.arange(_WINDOW) - (_WINDOW - 1) / 2
+    def _fall(self) -> tuple[float, float, int]:
+        """Return by how much the loss changed over its last logs, a third of all, as an interval of 95 %."""
+        count = max(_WINDOW, len(self.losses) // 3)
+        if len(self.losses) < count:
+            return -math.inf, math.inf, count
+        y = np.asarray(self.losses[-count:])
+        x = np.arange(count) - (count - 1) / 2
         slope = float((x * y).sum() / (x**2).sum())
         residuals = y - y.mean() - slope * x
-        error = math.sqrt(float((residuals**2).sum()) / (_WINDOW - 2) / float((x**2).sum()))
-        return slope, slope + float(student.ppf(0.975, _WINDOW - 2)) * error
+        error = math.sqrt(float((residuals**2).sum()) / (count - 2) / float((x**2).sum()))
+        reach = float(student.ppf(0.975, count - 2)) * error
+        return count * (slope - reach), count * (slope + reach), count
 
 
 def standard_error(documents: Sequence[Scored]) -> float:

@@ -42,7 +42,7 @@ def show_plan(request: Request, law: str | None, tokens_a_step: int, unique_toke
             plan.rule,
             _range(best.parameters, best.parameters_ci95),
             _range(best.tokens, best.tokens_ci95),
-            _range(best.ratio, best.ratio_ci95, "{:.1f}".format),
+            _range(best.ratio, best.ratio_ci95, "{:.3g}".format),
         )
     console.print(table)
     console.print(optima)
@@ -209,7 +209,7 @@ def _print_fit(console: Console, fit: ParametricFit, unit: str) -> None:
     optima = Table(title="Least loss at a budget", title_justify="left")
     for name in ("FLOPs", "N* (95 %)", "D* (95 %)", "D*/N* (95 %)"):
         optima.add_column(name, justify="right", no_wrap=True)
-    for best in fit.optima:
+    for best in () if fit.at_bound else fit.optima:
         optima.add_row(
             f"{best.flops:.3g}",
             _range(best.parameters, best.parameters_ci95),
@@ -221,14 +221,15 @@ def _print_fit(console: Console, fit: ParametricFit, unit: str) -> None:
         f"Objective {fit.objective:.6g} over {len(fit.runs)} runs; {fit.converged_starts:.0%} of starts ended there."
     ]
     if fit.at_bound:
-        notes.append(f"warning: {', '.join(fit.at_bound)} ended on a bound: the runs do not determine them.")
+        bound = ", ".join(fit.at_bound)
+        notes.append(f"warning: {bound} ended on a bound: the runs do not determine them, nor an optimum.")
     if fit.outliers:
         notes.append(
             f"{len(fit.outliers)} outliers, by place among the runs kept: {', '.join(map(str, fit.outliers))}."
         )
     if fit.held_out_error is not None:
         notes.append(
-            f"Without the {fit.num_held_out} runs of most compute, the fit predicts them to {fit.held_out_error:.2%}."
+            f"A fit without those of most compute ({fit.num_held_out}) predicts them to {fit.held_out_error:.2%}."
         )
     for note in notes:
         console.print(note, highlight=False, soft_wrap=True)

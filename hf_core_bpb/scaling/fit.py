@@ -123,9 +123,15 @@ def fit_parametric(
     Raises InputError for too few runs, sizes or tokens, and for values that are not positive.
     """
     check_runs(runs, drop_highest)
+    for flops in budgets:
+        if not 1e-3 < flops < 1e40:
+            raise InputError(f"--flops: expected a budget above 0 and below 1e40, got {flops}")
+    if seed < 0:
+        raise InputError(f"--seed: expected 0 or more, got {seed}")
     order = sorted(range(len(runs)), key=lambda i: -runs[i].loss)
     dropped = sorted(order[:drop_highest])
     kept = tuple(run for i, run in enumerate(runs) if i not in dropped)
+    check_runs(kept)
     data = _Data.of(kept)
     theta, objective, converged = _fit(data, seed)
     drawn = _bootstrap(data, theta, bootstraps, seed)
@@ -157,8 +163,8 @@ def check_runs(runs: Sequence[Run], drop_highest: int = 0) -> None:
     for number, run in enumerate(runs):
         for name in ("parameters", "tokens", "loss"):
             value = getattr(run, name)
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"runs, number {number}: expected {name} above 0, got {value}")
+            if not 1e-9 < value < 1e40:
+                raise InputError(f"runs, number {number}: expected {name} above 0 and below 1e40, got {value}")
     if not 0 <= drop_highest <= len(runs) - FEWEST_RUNS:
         raise InputError(
             f"runs: expected {FEWEST_RUNS} or more, got {len(runs)}"

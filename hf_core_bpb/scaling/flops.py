@@ -36,7 +36,8 @@ def training_flops_a_token(model: torch.nn.Module, length: int) -> float | None:
 
     Counted by torch's FlopCounterMode on the meta device: attention in full (T x T, not the causal half), the
     experts that a token visits, no gradients of frozen weights, nothing twice for gradient checkpointing.
-    None for a model that is not of transformers, or that cannot be built without weights.
+    None for a model that is not of transformers, that cannot be built without weights, or whose weights are
+    not those of its configuration, as with adapters.
     """
     config: Any = getattr(model, "config", None)
     if config is None or not hasattr(type(model), "from_pretrained"):
@@ -62,8 +63,11 @@ def _count(model: torch.nn.Module, config: Any, length: int, mask_shape: tuple[i
         mask = torch.ones(mask_shape) if mask_shape is not None else None
     bare.to(torch.float32).train()
     trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
-    for name, parameter in bare.named_parameters():
-        parameter.requires_grad_(trained.get(name, True))
+    own = dict(bare.named_parameters())
+    if own.keys() != trained.keys():
+        raise TypeError("the model is not as its configuration has it: adapters, or quantised weights")
+    for name, parameter in own.items():
+        parameter.requires_grad_(trained[name])
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         bare(input_ids=ids_1xT, attention_mask=mask, use_cache=False).logits.sum().backward()
     return int(counter.get_total_flops())

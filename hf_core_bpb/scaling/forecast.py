@@ -20,6 +20,7 @@ _MOMENTUM = 0.999
 _FEWEST_IN_DECAY = 3
 _DECAY_SEEN = 0.2
 _BOOTSTRAPS = 400
+_MOST_STEPS = 100_000_000
 _SEED = 1234
 
 
@@ -58,11 +59,18 @@ def forecast_loss(
         raise InputError(f"forecast: expected rising steps from 1 to below {final_step}, got {steps[0]} to {steps[-1]}")
     if not all(math.isfinite(loss) and loss > 0 for loss in losses):
         raise InputError("forecast: expected finite losses above 0")
+    if final_step > _MOST_STEPS:
+        raise InputError(f"forecast: expected at most {_MOST_STEPS:,} steps, got {final_step:,}")
     rates = np.ones(final_step) if learning_rates is None else np.asarray(learning_rates, dtype=float)
     if len(rates) != final_step:
         raise InputError(f"forecast: expected learning rates of {final_step} steps, got {len(rates)}")
     area, annealed = areas(rates)
     places, y = np.asarray(steps) - 1, np.asarray(losses, dtype=float)
+    # Until the rate has risen above 0 nothing was learned.
+    begun = area[places] > 0
+    places, y = places[begun], y[begun]
+    if len(places) < FEWEST_POINTS:
+        raise InputError(f"forecast: expected {FEWEST_POINTS} or more points of the curve, got {len(places)}")
     in_decay = annealed[places] > 0
     decay_seen = int(in_decay.sum()) >= _FEWEST_IN_DECAY and annealed[places[-1]] >= _DECAY_SEEN * annealed[-1]
     if not decay_seen:

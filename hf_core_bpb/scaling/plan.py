@@ -73,8 +73,8 @@ def _sizes(request: Request, rule: Law | FixedRatio) -> tuple[float, float]:
         if (value := getattr(request, name)) is not None
     }
     for name, value in given.items():
-        if not (math.isfinite(value) and value > 0):
-            raise InputError(f"--{_OPTION[name]}: expected a number above 0, got {value}")
+        if not 1e-3 < value < 1e40:
+            raise InputError(f"--{_OPTION[name]}: expected a number above 0 and below 1e40, got {value}")
     match given:
         case {"flops": c, "ratio": r, **rest} if not rest:
             return math.sqrt(c / (6 * r)), math.sqrt(c * r / 6)
@@ -161,6 +161,8 @@ def effective_tokens(tokens: float, unique_tokens: float, half_life: float = 15.
 
     Muennighoff et al. 2023 (arXiv:2305.16264), equation 5; R* as in their repository.
     """
+    if not unique_tokens > 0:
+        raise InputError(f"--unique-tokens: expected a number above 0, got {unique_tokens}")
     if tokens <= unique_tokens:
         return tokens
     repetitions = tokens / unique_tokens - 1

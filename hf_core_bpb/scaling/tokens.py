@@ -20,6 +20,8 @@ class TokenCounter:
         """Start at nothing."""
         self.totals: torch.Tensor | None = None
         self.hook: Any = None
+        # Of the batch at hand, where Trainer keeps them from the model: label smoothing, a loss function of one's own.
+        self.labels: Any = None
 
     def attach(self, model: torch.nn.Module) -> None:
         """Count from now on what the model is called with."""
@@ -53,11 +55,14 @@ class TokenCounter:
         inputs = (
             mask.bool().sum() if isinstance(mask, torch.Tensor) and mask.ndim == 2 else _number(first, rows * length)
         )
-        labels, shifted = kwargs.get("labels"), kwargs.get("shift_labels")
+        labels, shifted = kwargs.get("labels", self.labels), kwargs.get("shift_labels")
         if shifted is not None:
             targets = (shifted != IGNORED).sum()
         elif labels is not None:
             targets = (labels[..., 1:] != IGNORED).sum()
+        elif (positions := kwargs.get("position_ids")) is not None:
+            # Packed: every text begins at position 0.
+            targets = inputs - (positions == 0).sum()
         else:
             targets = inputs - rows
         forwarded = _number(first, rows * length)
