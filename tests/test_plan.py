@@ -122,6 +122,19 @@ def test_a_prefix_with_many_batches_is_shared_out():
     assert sorted(job.num_tokens for job in jobs) == [50 + 80 * 100, 50 + 160 * 100, 50 + 160 * 100]
 
 
+def test_ragged_prefixes_that_are_too_wide_together_are_forwarded_apart_and_each_once():
+    """By hand: 90 + 4 and 40 + 58 tokens fit 100 columns, padded together they are 90 + 58."""
+    rng = np.random.default_rng(0)
+    requests = [*item(rng, 90, [5, 5, 5]), *item(rng, 40, [59, 59, 59])]
+    costs = Costs(pair=0.0, forward=1000.0, copy=0.0)
+    trie = build_trie(requests)
+    (together,) = plan_jobs(trie, 10_000, costs, frozenset({"prefix"}))
+    assert (together.num_columns, together.num_tokens) == (148, 2 * 90 + 6 * 58)
+    apart = plan_jobs(trie, 10_000, costs, frozenset({"prefix"}), most_columns=100)
+    assert sorted((job.num_columns, job.num_tokens) for job in apart) == [(94, 90 + 3 * 4), (98, 40 + 3 * 58)]
+    assert covered(trie, apart) == list(range(6))
+
+
 def test_deep_nesting_is_planned():
     """Each path branches off the one before it, a token further on."""
     ids = list(range(3000))

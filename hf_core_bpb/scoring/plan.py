@@ -141,10 +141,14 @@ def plan_jobs(
 
 
 def _apart(job: Job) -> Iterator[Job]:
-    """Yield a job for each prefix and row of a job."""
-    for step in job.steps:
-        for row, number in zip(step.rows, step.prefixes, strict=True):
-            yield Job(job.mode, (job.prefixes[number],), (Step((row,), (0,), row.length),))
+    """Yield a job for each prefix of a job."""
+    for number, prefix in enumerate(job.prefixes):
+        steps = []
+        for step in job.steps:
+            own = [row for row, of in zip(step.rows, step.prefixes, strict=True) if of == number]
+            if own:
+                steps.append(Step(tuple(own), (0,) * len(own), max(row.length for row in own)))
+        yield Job(job.mode, (prefix,), tuple(steps))
 
 
 def _cheapest_parts(trie: Trie, decide: "_Decision") -> Iterator[_Branching]:
