@@ -258,6 +258,10 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
     ) -> None:
         """Count to the end, and leave the Trainer as it was."""
         self._count()
+        done = bool(self.core_results) and self.core_results[-1][0] == state.global_step
+        # Stopped early, after the last step's turn; the best checkpoint's weights would not be those of this step.
+        if self.core_run is not None and not done and not args.load_best_model_at_end:
+            self._log_beside(self._core_metrics(state.global_step, self.core_run))
         self.counter.detach()
         self.trainer.log = self._log  # type: ignore[method-assign]
         self.trainer.compute_loss = self._compute_loss  # type: ignore[method-assign]

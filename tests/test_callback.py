@@ -277,9 +277,10 @@ def test_the_trainer_is_left_as_it_was(tmp_path, tokenizer):
 
 
 TWO = """
-import json, sys
+import json, os, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
+from hf_core_bpb.distributed import leave
 from test_callback import make_trainer, rows, logged, TEXTS
 from transformers import PreTrainedTokenizerFast
 from hf_core_bpb import CoreBpbCallback
@@ -292,6 +293,9 @@ trainer = make_trainer(Path("."), tokenizer, callback, data=data, **options)
 trainer.train()
 if trainer.args.process_index == {rank}:
     Path("{processes}-{rank}.json").write_text(json.dumps(trainer.state.log_history))
+leave()
+# Threads of torch's own can abort the interpreter's shutdown.
+os._exit(0)
 """
 
 

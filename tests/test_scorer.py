@@ -152,6 +152,8 @@ with open(f"{{rank}}.json", "w") as file:
         "tokens": work.forward_tokens,
     }}, file)
 leave()
+# Threads of torch's own can abort the interpreter's shutdown.
+os._exit(0)
 """
 
 
@@ -222,7 +224,7 @@ def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
 
 
 UNEVEN = """
-import sys
+import os, sys
 sys.path.insert(0, {tests!r})
 import torch
 from torch.distributed.device_mesh import init_device_mesh
@@ -239,8 +241,11 @@ batches = [dict(input_ids=row, labels=row) for row in rows]
 ignored = dict(input_ids=rows[0], labels=torch.full_like(rows[0], -100))
 own = [batches[0], ignored] if rank == 0 else batches[1:]
 together = evaluate_bpb(model, own, [1] * 400)
-open(f"{{rank}}.txt", "w").write(f"{{together}} {{evaluate_bpb(plain, own, [1] * 400)}}")
+with open(f"{{rank}}.txt", "w") as file:
+    file.write(f"{{together}} {{evaluate_bpb(plain, own, [1] * 400)}}")
 leave()
+# Threads of torch's own can abort the interpreter's shutdown.
+os._exit(0)
 """
 
 
