@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from hf_core_bpb.scaling.alerts import Watch, standard_error, standard_error_of_change
+from hf_core_bpb.training.alerts import Watch, standard_error, standard_error_of_change
 from hf_core_bpb.types import Scored
 
 LN2 = math.log(2)

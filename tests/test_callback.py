@@ -74,7 +74,7 @@ def test_tokens_are_counted_under_padding_and_accumulation(tmp_path, tokenizer):
     lengths = [length for batch in used for length in batch]
     assert logged(trainer, "scale/input_tokens")[-1] == sum(lengths)
     assert logged(trainer, "scale/target_tokens")[-1] == sum(length - 1 for length in lengths)
-    assert callback.counts["forward_tokens"] == sum(len(batch) * max(batch) for batch in used)
+    assert callback.meter.counts["forward_tokens"] == sum(len(batch) * max(batch) for batch in used)
     first = [length for batch in used[:3] for length in batch]
     assert logged(trainer, "scale/target_tokens")[0] == sum(first) - len(first)
 
@@ -109,7 +109,7 @@ def test_parameters_ratios_and_flops_are_named_and_follow_from_each_other(tmp_pa
     assert entry["scale/flops_6nd"] == 6 * matmul * tokens
     # 6 a weight and token, and 12 x layers x length x width of attention, for the 4 rows of 32.
     assert entry["scale/flops"] == pytest.approx(4 * 32 * (6 * matmul + 12 * 2 * 32 * 32))
-    assert entry["scale/mfu"] == pytest.approx(entry["scale/flops"] / (callback.train_seconds * 1e9))
+    assert entry["scale/mfu"] == pytest.approx(entry["scale/flops"] / (callback.meter.train_seconds * 1e9))
     assert entry["scale/unique_tokens"] == tokens
 
 
@@ -128,9 +128,9 @@ def test_a_second_training_counts_anew(tmp_path, tokenizer):
     callback = CoreBpbCallback()
     trainer = make_trainer(tmp_path, tokenizer, callback, data=[rows()[0]] * 8)
     trainer.train()
-    first = dict(callback.counts)
+    first = dict(callback.meter.counts)
     trainer.train()
-    assert callback.counts == first
+    assert callback.meter.counts == first
 
 
 def test_bits_per_byte_of_texts_are_those_of_the_function_and_choose_the_best_model(tmp_path, tokenizer):
@@ -434,7 +434,7 @@ def test_core_at_the_end_is_of_the_last_weights_and_not_of_the_best(tmp_path, to
 
     class Watching(CoreBpbCallback):
         def _core_metrics(self, step, run):
-            seen.append((step, self.model.lm_head.weight.detach().clone()))
+            seen.append((step, self.trainer.model.lm_head.weight.detach().clone()))
             return super()._core_metrics(step, run)
 
     callback = Watching(TEXTS, core_every=1000, core_limit=2, tasks=["piqa"], source="demo")
@@ -482,3 +482,40 @@ def test_early_stopping_sees_bits_per_byte_wherever_it_stands(tmp_path, tokenize
     trainer.callback_handler.callbacks.insert(1, EarlyStoppingCallback(2))
     trainer.train()
     assert trainer.state.global_step == 3
+
+
+@pytest.mark.parametrize("strategy", ["steps", "epoch"])
+def test_core_of_a_run_that_is_stopped_early_is_of_its_last_weights(tmp_path, tokenizer, strategy):
+    from transformers import EarlyStoppingCallback
+
+    callback = CoreBpbCallback(core_every=1000, core_limit=2, tasks=["piqa"], source="demo")
+    trainer = make_trainer(
+        tmp_path, tokenizer, callback, eval_dataset=[{"input_ids": [0, *tokenizer.encode(TEXTS[0])]}],
+        eval_strategy=strategy, eval_steps=2, save_strategy=strategy, save_steps=2, load_best_model_at_end=True,
+        metric_for_best_model="eval_bpb", greater_is_better=False, learning_rate=0.0, max_steps=20,
+        data=rows(4, labelled=False),
+    )  # fmt: skip
+    trainer.add_callback(EarlyStoppingCallback(2))
+    trainer.train()
+    # Two steps an epoch: evaluated at 2, 4 and 6, and no better at the last two.
+    assert trainer.state.global_step == 6
+    assert [step for step, _ in callback.core_results] == [6]
+    assert [entry["step"] for entry in trainer.state.log_history if "eval_core" in entry] == [6]
+
+
+def test_an_evaluation_of_something_else_gets_no_bits_per_byte_of_the_texts(tmp_path, tokenizer):
+    from transformers import TrainerCallback
+
+    class Testing(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                self.metrics = trainer.evaluate(rows(4, labelled=False), metric_key_prefix="test")
+
+    callback = CoreBpbCallback(TEXTS, bpb_every=3)
+    trainer = make_trainer(tmp_path, tokenizer, callback)
+    testing = Testing()
+    trainer.add_callback(testing)
+    trainer.train()
+    assert "test_loss" in testing.metrics
+    assert "eval_bpb" not in testing.metrics
+    assert [entry["step"] for entry in trainer.state.log_history if "eval_bpb" in entry] == [3]

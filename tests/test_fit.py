@@ -8,8 +8,10 @@ import pytest
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.scaling import fit as fitting
+from hf_core_bpb.scaling import minimum
 from hf_core_bpb.scaling.curves import fit_core, fit_frontier, fit_isoflops, fit_power_law
-from hf_core_bpb.scaling.fit import Coefficients, Run, fit_parametric
+from hf_core_bpb.scaling.fit import Coefficients, fit_parametric
+from hf_core_bpb.scaling.runs import Run
 
 TRUTH = Coefficients(E=1.7, A=400.0, B=1500.0, alpha=0.34, beta=0.37)
 
@@ -39,15 +41,15 @@ def test_intervals_hold_the_truth_at_about_their_rate():
     """Forty sets of noisy runs; 95 % intervals of alpha that held it in fewer than 34 would be too narrow."""
     held = 0
     for seed in range(40):
-        data = fitting._Data.of(make_runs(0.005, seed))
-        theta, _ = fitting._descend(data, fitting._projected_start(data))
+        data = minimum.Data.of(make_runs(0.005, seed))
+        theta, _ = minimum.descend(data, minimum._projected_start(data))
         low, high = fitting._intervals(fitting._bootstrap(data, theta, 60, seed))["alpha"]
         held += low <= TRUTH.alpha <= high
     assert held >= 34
 
 
 def test_the_gradient_is_that_of_the_objective():
-    data = fitting._Data.of(make_runs(0.01))
+    data = minimum.Data.of(make_runs(0.01))
     theta = np.array([6.0, 7.2, 0.5, 0.33, 0.36])
     _, gradient = data.objective(theta)
     for i in range(5):

@@ -37,7 +37,7 @@ def test_the_rounded_constants_are_never_a_default():
     from hf_core_bpb.scaling import command
 
     assert "hoffmann-2022" not in command._SHOWN
-    assert CoreBpbCallback().rule is REFIT
+    assert CoreBpbCallback().meter.rule is REFIT
 
 
 def test_intervals_hold_the_optimum_and_widen_away_from_the_runs():
@@ -127,7 +127,12 @@ def test_a_schedule_has_all_tokens_in_three_phases_that_trainer_takes(tmp_path):
     ).lr_lambdas[0]
     # Half the warmup, its end, the last constant step, half the decay.
     assert [rates(5), rates(10), rates(799), rates(900)] == pytest.approx([0.5, 1.0, 1.0, 0.5])
-    assert make_schedule(1500, 1000).max_steps == 2
+    # From two steps on there is a decay; one step has nothing to fall from.
+    for tokens, steps in ((1000, (1, 0, 1, 0)), (1500, (2, 0, 1, 1)), (3000, (3, 0, 2, 1))):
+        made = make_schedule(tokens, 1000)
+        assert (made.max_steps, made.num_warmup_steps, made.num_stable_steps, made.num_decay_steps) == steps
+    with pytest.raises(InputError, match="schedule: expected tokens a step above 0, got 0"):
+        make_schedule(1000, 0)
 
 
 def test_repeated_tokens_are_worth_less_and_less():

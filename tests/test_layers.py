@@ -7,9 +7,10 @@ ORDER = [
     "archive", "bundle", "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text",
     "metrics", "scoring.trie", "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward",
     "scoring.probe", "scoring.budget", "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan",
-    "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.alerts", "scaling.flops", "scaling.tokens",
+    "scaling.runs", "scaling.minimum", "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.flops",
     "scaling.table", "scaling.plots", "scaling.command", "distributed", "batches", "store", "model", "scorer", "runner",
-    "demo.text", "demo.train", "sources", "validation", "callback", "api", "compressors", "report.run",
+    "demo.text", "sources", "training.tokens", "training.alerts", "training.validation", "training.meter",
+    "training.evaluation", "callback", "api", "compressors", "report.run",
     "report.results", "report.table", "report.progress", "command", "catalog", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {

@@ -119,3 +119,10 @@ def test_a_forecast_is_printed_with_its_interval(capsys, tmp_path):
     (tmp_path / "curve.csv").write_text("step,bpb\n" + "".join(f"{s},{1 + 2 * s**-0.5}\n" for s in steps))
     assert main(["scaling", "forecast", str(tmp_path / "curve.csv"), "--final-step", "1000"]) == 0
     assert capsys.readouterr().out.startswith("1.0632 at step 1,000, 95 % 1.063")
+
+
+def test_a_curve_s_steps_are_whole(capsys, tmp_path):
+    path = tmp_path / "curve.csv"
+    path.write_text("step,bpb\n1,2.0\n1.5,1.9\n")
+    assert main(["scaling", "forecast", str(path), "--final-step", "1000"]) == 2
+    assert "curve.csv, line 3: expected a whole number in column step, got '1.5'" in capsys.readouterr().err

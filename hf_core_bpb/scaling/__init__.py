@@ -1,1 +1,1 @@
-"""Counts that scaling is read against."""
+"""Counts that scaling is read against, and laws fitted from runs."""

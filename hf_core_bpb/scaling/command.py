@@ -13,9 +13,10 @@ from rich.table import Table
 from hf_core_bpb import __version__
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.scaling.curves import fit_core, fit_frontier, fit_isoflops
-from hf_core_bpb.scaling.fit import HUBER_DELTA, ParametricFit, fit_parametric
+from hf_core_bpb.scaling.fit import ParametricFit, fit_parametric
 from hf_core_bpb.scaling.forecast import forecast_loss
 from hf_core_bpb.scaling.laws import LAWS, RATIOS, Law, find_rule
+from hf_core_bpb.scaling.minimum import HUBER_DELTA
 from hf_core_bpb.scaling.plan import Plan, Request, effective_tokens, make_plan, make_schedule, off_optimum
 from hf_core_bpb.scaling.table import read_curve, read_runs
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 from scipy.stats import t as student
 
-from hf_core_bpb.scaling.fit import Coefficients, Run
+from hf_core_bpb.scaling.fit import Coefficients
+from hf_core_bpb.scaling.runs import Run
 
 Vector = npt.NDArray[np.float64]
 

@@ -149,20 +149,28 @@ _WARMUP_SHARE = 0.01
 
 
 def make_schedule(tokens: float, tokens_a_step: int) -> Schedule:
-    """Return the steps for so many tokens: 1 % warmup, then constant, then linear to zero over the last 20 %."""
-    steps = max(1, math.ceil(tokens / tokens_a_step))
-    warmup = min(round(_WARMUP_SHARE * steps), steps - 1)
-    decay = min(round(_DECAY_SHARE * steps), steps - warmup)
+    """Return the steps for so many tokens: 1 % warmup, then constant, then linear to zero over the last 20 %.
+
+    From two steps on, one or more decay. Raises InputError for numbers that are not above 0.
+    """
+    for name, value in (("tokens", tokens), ("tokens a step", tokens_a_step)):
+        if not 0 < value < math.inf:
+            raise InputError(f"schedule: expected {name} above 0, got {value}")
+    steps = math.ceil(tokens / tokens_a_step)
+    warmup = round(_WARMUP_SHARE * steps)
+    decay = max(round(_DECAY_SHARE * steps), min(1, steps - 1))
     return Schedule(steps, tokens_a_step, warmup, steps - warmup - decay, decay)
 
 
 def effective_tokens(tokens: float, unique_tokens: float, half_life: float = 15.387756) -> float:
     """Return what repeated tokens are worth in fresh ones: U + U R* (1 - e^(-R/R*)), R = D/U - 1.
 
-    Muennighoff et al. 2023 (arXiv:2305.16264), equation 5; R* as in their repository.
+    Muennighoff et al. 2023 (arXiv:2305.16264), equation 5; R* as in their repository. Raises InputError for
+    numbers that are not above 0.
     """
-    if not unique_tokens > 0:
-        raise InputError(f"--unique-tokens: expected a number above 0, got {unique_tokens}")
+    for name, value in (("tokens", tokens), ("--unique-tokens", unique_tokens), ("half_life", half_life)):
+        if not 0 < value < math.inf:
+            raise InputError(f"{name}: expected a number above 0, got {value}")
     if tokens <= unique_tokens:
         return tokens
     repetitions = tokens / unique_tokens - 1

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from hf_core_bpb.errors import InputError, reason
-from hf_core_bpb.scaling.fit import Run
+from hf_core_bpb.scaling.runs import Run
 
 
 def read_runs(path: Path, repeated: bool = False) -> tuple[list[Run], str]:
@@ -46,7 +46,7 @@ def read_curve(path: Path) -> tuple[list[int], list[float]]:
     loss = "bpb" if "bpb" in names else "loss"
     if "step" not in names or loss not in names:
         raise InputError(f"{path}: expected columns step, loss or bpb; got {', '.join(sorted(names)) or 'no rows'}")
-    steps = [int(_number(path, line, row, "step")) for line, row in rows]
+    steps = [_whole(path, line, row, "step") for line, row in rows]
     return steps, [_number(path, line, row, loss) for line, row in rows]
 
 
@@ -58,6 +58,13 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
                 yield reader.line_num, {(key or "").strip(): (value or "").strip() for key, value in row.items() if key}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a CSV file, got: {reason(error)}") from None
+
+
+def _whole(path: Path, line: int, row: Mapping[str, str], name: str) -> int:
+    value = _number(path, line, row, name)
+    if value != int(value):
+        raise InputError(f"{path}, line {line}: expected a whole number in column {name}, got {row[name]!r}")
+    return int(value)
 
 
 def _number(path: Path, line: int, row: Mapping[str, str], name: str, any_sign: bool = False) -> float:

@@ -18,7 +18,8 @@ class TokenCounter:
 
     def __init__(self) -> None:
         """Start at nothing."""
-        self.totals: torch.Tensor | None = None
+        # By device: replicas of nn.DataParallel count at the same time, each on its own.
+        self.totals: dict[torch.device, torch.Tensor] = {}
         self.hook: Any = None
         # Of the batch at hand, where Trainer keeps them from the model: label smoothing, a loss function of one's own.
         self.labels: Any = None
@@ -36,9 +37,9 @@ class TokenCounter:
 
     def take(self) -> list[int]:
         """Return targets, inputs, forwarded tokens and length_sum since the last call, and start anew."""
-        counted = [0, 0, 0, 0] if self.totals is None else [int(value) for value in self.totals.tolist()]
-        self.totals = None
-        return counted
+        parts = [totals.tolist() for totals in self.totals.values()]
+        self.totals = {}
+        return [int(sum(column)) for column in zip([0, 0, 0, 0], *parts, strict=True)]
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _on_forward(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -55,7 +56,7 @@ class TokenCounter:
         inputs = (
             mask.bool().sum() if isinstance(mask, torch.Tensor) and mask.ndim == 2 else _number(first, rows * length)
         )
-        labels, shifted = kwargs.get("labels", self.labels), kwargs.get("shift_labels")
+        labels, shifted = kwargs.get("labels", self._kept_labels(rows, length)), kwargs.get("shift_labels")
         if shifted is not None:
             targets = (shifted != IGNORED).sum()
         elif labels is not None:
@@ -68,7 +69,13 @@ class TokenCounter:
         forwarded = _number(first, rows * length)
         counted = torch.stack([targets, inputs, forwarded, forwarded * length]).to(torch.int64)
         # Kept on the device: to read it here would make every step wait.
-        self.totals = counted if self.totals is None else self.totals + counted
+        before = self.totals.get(counted.device)
+        self.totals[counted.device] = counted if before is None else before + counted
+
+    def _kept_labels(self, rows: int, length: int) -> Any:
+        """Return the labels of the batch at hand, unless this is a replica's part of it."""
+        fits = isinstance(self.labels, torch.Tensor) and self.labels.shape == (rows, length)
+        return self.labels if fits else None
 
 
 def _number(like: torch.Tensor, value: int) -> torch.Tensor:
