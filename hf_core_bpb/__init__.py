@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from hf_core_bpb.api import bits_per_byte, evaluate_core
     from hf_core_bpb.batches import evaluate_bpb
     from hf_core_bpb.callback import CoreBpbCallback
+    from hf_core_bpb.install import metric_path
     from hf_core_bpb.scaling.fit import fit_parametric
     from hf_core_bpb.types import BpbResult, CoreResult
     from hf_core_bpb.vocabulary import TokenBytes, token_bytes
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate_bpb",
     "evaluate_core",
     "fit_parametric",
+    "metric_path",
     "token_bytes",
 ]
 
@@ -38,6 +40,7 @@ _HOMES = {
     "evaluate_bpb": "hf_core_bpb.batches",
     "evaluate_core": "hf_core_bpb.api",
     "fit_parametric": "hf_core_bpb.scaling.fit",
+    "metric_path": "hf_core_bpb.install",
     "token_bytes": "hf_core_bpb.vocabulary",
 }
 

@@ -14,7 +14,7 @@ PROG = "hf-core-bpb"
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
 EPILOG = (
     "Other commands: tasks (list the task files), tasks NAME (show one with a rendered prompt), "
-    "scaling plan, scaling fit, scaling forecast (--help after each)."
+    "scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
 )
 
 
@@ -126,6 +126,26 @@ def build_scaling_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def build_install_parser() -> argparse.ArgumentParser:
+    """Return the parser of the install-metric command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROG} install-metric",
+        description='Make evaluate.load("hf_core_bpb/bpb") and ("hf_core_bpb/core") work from any folder, offline too.',
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="bpb, core (default: both)")
+    return parser
+
+
+def _install(names: Sequence[str]) -> int:
+    from hf_core_bpb.install import METRICS, NAMESPACE, install_metric, metric_path
+
+    for name in names or METRICS:
+        metric_path(name)
+    for name in names or METRICS:
+        print(f'evaluate.load("{NAMESPACE}/{name}"): {install_metric(name)}')
+    return 0
+
+
 def _scaling(args: argparse.Namespace) -> int:
     from hf_core_bpb.scaling.command import FitOptions, show_fit, show_forecast, show_plan
     from hf_core_bpb.scaling.plan import Request
@@ -173,6 +193,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             show_tasks(build_tasks_parser().parse_args(arguments[1:]).name)
             return 0
+        if arguments[:1] == ["install-metric"]:
+            return _install(build_install_parser().parse_args(arguments[1:]).names)
         if arguments[:1] == ["scaling"]:
             return _scaling(build_scaling_parser().parse_args(arguments[1:]))
         return _evaluate(build_parser().parse_args(arguments))

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hf_core_bpb.centering import mean_centered
-from hf_core_bpb.errors import InputError
-from hf_core_bpb.registry import list_tasks
+from hf_core_bpb.accuracies import score_accuracies
 from hf_core_bpb.types import Baselines, Kind, Scored
 
 
@@ -25,10 +23,6 @@ def core_score(accuracies: Mapping[str, float], baselines: Baselines) -> float:
     """Return the mean centered accuracy of tasks by name, accuracies as fractions: CORE, given its 22 tasks.
 
     v1 are the baselines of DCLM's paper, v2 those of its repository since September 2025 (arXiv:2406.11794).
-    Raises InputError for a task without a file, or no task at all.
+    Raises InputError for a task without a file, no task at all, and accuracies that are no fractions.
     """
-    known = {task.name: task.baselines[baselines] for task in list_tasks()}
-    unknown = sorted(set(accuracies) - set(known))
-    if unknown or not accuracies:
-        raise InputError(f"accuracies: expected tasks of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
-    return mean_centered(accuracies, known)
+    return score_accuracies(accuracies).core_by(baselines)

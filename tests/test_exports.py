@@ -8,7 +8,7 @@ import hf_core_bpb
 def test_the_root_is_the_whole_api():
     assert sorted(hf_core_bpb.__all__) == [
         "BpbResult", "CoreBpbCallback", "CoreResult", "InputError", "RunError", "TokenBytes", "__version__",
-        "bits_per_byte", "evaluate_bpb", "evaluate_core", "fit_parametric", "token_bytes",
+        "bits_per_byte", "evaluate_bpb", "evaluate_core", "fit_parametric", "metric_path", "token_bytes",
     ]  # fmt: skip
     for name in hf_core_bpb.__all__:
         assert getattr(hf_core_bpb, name) is not None

@@ -3,19 +3,21 @@
 import ast
 
 ORDER = [
-    "errors", "centering", "interfaces", "types", "signature", "templates", "examples", "registry", "jsonl", "data",
-    "archive", "bundle", "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text",
-    "metrics", "scoring.trie", "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward",
-    "scoring.probe", "scoring.budget", "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan",
-    "scaling.runs", "scaling.minimum", "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.flops",
-    "scaling.table", "scaling.plots", "scaling.command", "distributed", "batches", "store", "model", "scorer", "runner",
-    "demo.text", "sources", "training.tokens", "training.alerts", "training.validation", "training.meter",
-    "training.evaluation", "callback", "api", "compressors", "report.run",
-    "report.results", "report.table", "report.progress", "command", "catalog", "cli", "__main__",
+    "errors", "centering", "interfaces", "types", "intervals", "conversions", "install", "signature", "templates",
+    "examples", "registry", "accuracies", "jsonl", "data", "archive", "bundle", "documents", "tokens", "vocabulary",
+    "spans", "nanochat", "dclm", "protocols", "text", "metrics", "scoring.trie", "scoring.plan", "scoring.layout",
+    "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe", "scoring.budget", "scoring.engine",
+    "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs", "scaling.minimum", "scaling.fit",
+    "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table", "scaling.plots", "scaling.command",
+    "distributed", "batches", "store", "model", "kept", "scorer", "runner", "demo.text", "sources", "training.tokens",
+    "training.alerts", "training.validation", "training.meter", "training.evaluation", "callback", "api",
+    "compressors", "report.run", "report.results", "bpb.bpb", "core.core", "report.table", "report.progress",
+    "command", "catalog", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command"},
-    "datasets": {"data", "command", "catalog"},
+    "datasets": {"data", "command", "catalog", "install", "bpb.bpb", "core.core"},
+    "evaluate": {"install", "bpb.bpb", "core.core"},
     "jinja2": {"templates", "nanochat"},
 }
 

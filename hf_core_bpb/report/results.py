@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from hf_core_bpb import __version__
+from hf_core_bpb.intervals import bpb_ci95
 from hf_core_bpb.report.run import Report
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Scored, TaskResult
 
@@ -25,7 +26,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "dtype": report.model.dtype,
             "parameters": dataclasses.asdict(report.model.parameters),
         },
-        **({"core": _core(report.core)} if report.core is not None else {}),
+        **({"core": core_values(report.core)} if report.core is not None else {}),
         **({"bpb": _bpb_by_text(report)} if report.bpb else {}),
         "work": {
             **dataclasses.asdict(report.run.work),
@@ -38,7 +39,8 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _core(core: CoreResult) -> dict[str, Any]:
+def core_values(core: CoreResult) -> dict[str, Any]:
+    """Return CORE with every task's scores and where its rows came from."""
     return {
         "suite": core.suite,
         "protocol": core.protocol,
@@ -77,17 +79,19 @@ def _categories(result: TaskResult) -> dict[str, Any]:
 
 def _bpb_by_text(report: Report) -> dict[str, Any]:
     return {
-        name: {**_bpb(result), "compressors": dict(report.compressors.get(name, {}))}
+        name: {**bpb_values(result), "compressors": dict(report.compressors.get(name, {}))}
         for name, result in report.bpb.items()
     }
 
 
-def _bpb(result: BpbResult) -> dict[str, Any]:
+def bpb_values(result: BpbResult) -> dict[str, Any]:
+    """Return bits per byte with all that is read off the same sums; None for what the counts do not give."""
     return {
         "bpb": result.bpb,
+        "ci95": bpb_ci95(result.documents),
         **_sums(result.total),
         "bits_per_character": result.bits_per_character,
-        "token_perplexity": _finite(result.token_perplexity),
+        "token_perplexity": _finite(result.token_perplexity) if result.total.num_tokens > 0 else None,
         "byte_perplexity": _finite(result.byte_perplexity),
         "documents": len(result.documents),
     }

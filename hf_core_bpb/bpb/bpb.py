@@ -1,0 +1,185 @@
+"""The evaluate metric bpb: bits per byte of texts under a model, or of nats and bytes that the caller has already."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+from hf_core_bpb import __version__
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
+from hf_core_bpb.report.results import bpb_values
+from hf_core_bpb.types import BpbResult, Scored
+
+_DESCRIPTION = """\
+Bits per byte: the bits that a causal language model needs, on average, for a byte of text,
+total nats / (ln 2 x UTF-8 bytes). Unlike loss and perplexity by token it can be compared across tokenizers.
+Sums are added over all texts and divided once.
+"""
+
+_INPUTS = """
+Args:
+    references: not used.
+    predictions: texts, to be scored by a model; or rows of sums, {"nats": float, "bytes": int} with "tokens" and
+        "characters" where they are known, for which no model is needed. The sums may also come as columns:
+        nats=[...], bytes=[...].
+    model_id: a causal language model on the Hub or in a folder; loaded once and kept. With it: revision, dtype,
+        tokenizer (an id), trust_remote_code.
+    model, tokenizer: the same in memory.
+    max_length, stride, packed, batch_tokens: as in hf_core_bpb.bits_per_byte.
+Returns:
+    bpb, ci95 (by text or row, None for a single one), nats, bytes, tokens, characters, bits_per_character,
+    token_perplexity, byte_perplexity (None where the counts do not give it), documents, signature.
+Raises:
+    ValueError for anything that does not fit, with what was expected.
+Example:
+    >>> metric = evaluate.load("hf_core_bpb/bpb")
+    >>> metric.add_batch(predictions=[{"nats": 3.5, "bytes": 5, "tokens": 3}])
+    >>> round(metric.compute()["bpb"], 4)
+    1.0099
+"""
+
+_CITATION = """\
+@software{hf_core_bpb, title = {hf_core_bpb: bits per byte and CORE for causal language models}, license = {Apache-2.0}}
+"""
+
+_COUNTS = ("tokens", "characters")
+_SUMS = ("nats", "bytes", *_COUNTS)
+_SCORING = ("max_length", "stride", "packed", "batch_tokens")
+
+
+class Bpb(evaluate.Metric):  # type: ignore[misc]
+    """Bits per byte as an evaluate metric; what is given is checked before anything is stored."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what evaluate.load gives."""
+        super().__init__(*args, **kwargs)
+        self._holds: str | None = None
+        self._models = KeptModel("bpb")
+
+    def _info(self) -> evaluate.MetricInfo:
+        sums = {
+            name: datasets.Value("float64" if name == "nats" else "int64", id="sum by row, or null") for name in _SUMS
+        }
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=[
+                datasets.Features({"predictions": datasets.Value("string", id="text")}),
+                datasets.Features({"predictions": sums}),
+            ],
+        )
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None, **sums: Any) -> None:
+        """Add texts, or rows of sums. Raises ValueError for what is neither, and for both in one metric."""
+        rows = _rows(predictions, sums)
+        kind = "texts" if isinstance(rows[0], str) else "sums"
+        if len(self) > 0 and self._holds != kind:
+            raise InputError(f"predictions: expected {self._holds}, as they were before, got {kind}")
+        if kind == "texts" and self.num_process > 1:
+            raise InputError(
+                "predictions: expected sums (nats and bytes) in several processes, which only the first computes "
+                "from, got texts; score them on each process and add what comes out"
+            )
+        self._holds = kind
+        super().add_batch(predictions=rows)
+
+    def add(self, *, prediction: Any = None, reference: Any = None, **sums: Any) -> None:
+        """Add one text, or one row of sums."""
+        columns = {name: [value] for name, value in sums.items()}
+        self.add_batch(predictions=None if prediction is None else [prediction], **columns)
+
+    def compute(self, *, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, Any] | None:
+        """Return bits per byte of all that was added, None on all processes but the first.
+
+        Nothing is stored of what does not fit, and what was added before stays.
+        """
+        sums = {name: options.pop(name) for name in _SUMS if name in options}
+        unknown = sorted(set(options) - {*MODEL_OPTIONS, *_SCORING})
+        if unknown:
+            known = ", ".join(("predictions", *_SUMS, *MODEL_OPTIONS, *_SCORING))
+            raise InputError(f"bpb: expected keywords of {known}; got {', '.join(unknown)}")
+        if predictions is not None or sums:
+            self.add_batch(predictions=predictions, **sums)
+        if len(self) == 0:
+            raise InputError("bpb: expected texts or rows of nats and bytes, got none")
+        if self._holds == "texts":
+            model, tokenizer = self._models.get(options)
+            scoring = {name: options[name] for name in _SCORING if name in options}
+            options = {"model": model, "tokenizer": tokenizer, **scoring}
+        elif options:
+            raise InputError(f"bpb: expected no {', '.join(options)} with rows of nats and bytes, got them")
+        found: dict[str, Any] | None = super().compute(**options)
+        return found
+
+    def _compute(self, *, predictions: Sequence[Any], **options: Any) -> dict[str, Any]:
+        if isinstance(predictions[0], str):
+            from hf_core_bpb.api import bits_per_byte
+
+            result = bits_per_byte(options.pop("model"), options.pop("tokenizer"), list(predictions), **options)
+        else:
+            documents = _scored(predictions)
+            result = BpbResult(sum(documents, Scored()), documents, f"bpb|sums|version:{__version__}")
+            if result.total.num_bytes == 0:
+                raise InputError("predictions: expected a byte or more in all rows together, got 0")
+        values = bpb_values(result)
+        unknown = [name for name in _COUNTS if values[name] == 0]
+        return {**values, **dict.fromkeys(unknown), "signature": result.signature}
+
+
+def _rows(predictions: Any, sums: Mapping[str, Any]) -> list[Any]:
+    """Return texts, or complete rows of sums. Raises InputError for what is neither."""
+    unknown = sorted(set(sums) - set(_SUMS))
+    if unknown:
+        raise InputError(f"bpb: expected columns of {', '.join(_SUMS)}, got {', '.join(unknown)}")
+    if predictions is not None and sums:
+        raise InputError(f"bpb: expected predictions or columns of sums, got both ({', '.join(sums)})")
+    if sums:
+        columns = {name: list(column) for name, column in sums.items() if column is not None}
+        if len({len(column) for column in columns.values()}) > 1:
+            lengths = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
+            raise InputError(f"bpb: expected columns of one length, got {lengths}")
+        predictions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if predictions is None or isinstance(predictions, str | Mapping) or len(predictions) == 0:
+        got = "none" if predictions is None else f"an empty {type(predictions).__name__}"
+        got = f"a single {type(predictions).__name__}" if isinstance(predictions, str | Mapping) else got
+        raise InputError(f"predictions: expected a list of one or more texts, or rows of nats and bytes, got {got}")
+    rows = list(predictions)
+    if all(isinstance(row, str) for row in rows):
+        for number, text in enumerate(rows):
+            if not text:
+                raise InputError(f"predictions[{number}]: expected text, got an empty one")
+        return rows
+    return [_row(row, f"predictions[{number}]") for number, row in enumerate(rows)]
+
+
+def _row(row: Any, where: str) -> dict[str, Any]:
+    if not isinstance(row, Mapping) or not {"nats", "bytes"} <= set(row) <= set(_SUMS):
+        got = ", ".join(map(str, row)) if isinstance(row, Mapping) else repr(row)[:60]
+        raise InputError(f"{where}: expected a text, or nats and bytes (tokens, characters), got {got}")
+    complete: dict[str, Any] = {name: row.get(name) for name in _SUMS}
+    for name, value in complete.items():
+        if value is None and name in _COUNTS:
+            continue
+        try:
+            fits = math.isfinite(value) and value >= 0 and (name == "nats" or value == int(value))
+        except TypeError:
+            fits = False
+        if not fits:
+            kind = "a finite number" if name == "nats" else "a whole number"
+            raise InputError(f"{where}: expected {name} to be {kind} of 0 or more, got {value!r}")
+        complete[name] = float(value) if name == "nats" else int(value)
+    return complete
+
+
+def _scored(rows: Sequence[Mapping[str, Any]]) -> tuple[Scored, ...]:
+    """Return the sums of rows; a count that one of them lacks is not known for all, and left at 0."""
+    known = {name for name in _COUNTS if all(row[name] is not None for row in rows)}
+    counts = [{name: row[name] if name in known else 0 for name in _COUNTS} for row in rows]
+    return tuple(
+        Scored(row["nats"], count["tokens"], row["bytes"], count["characters"])
+        for row, count in zip(rows, counts, strict=True)
+    )

@@ -1,0 +1,185 @@
+"""The evaluate metric core: centered scores and CORE of answers, of accuracies, or of a model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import datasets
+import evaluate
+
+from hf_core_bpb import __version__
+from hf_core_bpb.accuracies import AccuracyScores, check_baselines, score_accuracies
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
+from hf_core_bpb.types import Baselines
+
+_DESCRIPTION = """\
+CORE: the mean over tasks of centered accuracies, (accuracy - baseline) / (1 - baseline), on which guessing is 0 and
+perfection 1 (DCLM, arXiv:2406.11794). It is CORE as papers print it where the tasks are DCLM's 22.
+"""
+
+_INPUTS = """
+Args:
+    predictions, references: answers by task, {"arc_easy": [2, 0], ...}, as places of options or as texts, of which
+        white space at the ends does not count; or a list of answers with a list of {"task": ..., "answer": ...}.
+    accuracies: fractions by task instead, {"arc_easy": 0.41, ...}.
+    model_id, or model and tokenizer: a causal language model that is evaluated here. With model_id: revision, dtype,
+        tokenizer (an id), trust_remote_code. With either: suite, tasks, source, bundle, protocol, limit, max_length,
+        batch_tokens, as in hf_core_bpb.evaluate_core.
+    baselines: v1 (the paper's, the default) or v2 (DCLM's since September 2025); with a model, the protocol's.
+Returns:
+    core, core_by_baselines, baselines, suite (None where the tasks are those of no suite), tasks (accuracy, centered,
+    random_baseline, n by name), signature.
+Raises:
+    ValueError for anything that does not fit, with what was expected.
+Example:
+    >>> metric = evaluate.load("hf_core_bpb/core")
+    >>> found = metric.compute(predictions={"arc_easy": [2, 0]}, references={"arc_easy": [2, 1]})
+    >>> round(found["core"], 4)
+    0.3333
+"""
+
+_CITATION = """\
+@article{li2024datacomplm, title = {DataComp-LM: In search of the next generation of training sets for language models},
+  author = {Jeffrey Li and others}, journal = {arXiv preprint arXiv:2406.11794}, year = {2024}}
+"""
+
+_RUN = ("suite", "tasks", "source", "bundle", "protocol", "limit", "max_length", "batch_tokens")
+
+
+class Core(evaluate.Metric):  # type: ignore[misc]
+    """CORE as an evaluate metric; what is given is checked before anything is stored."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what evaluate.load gives."""
+        super().__init__(*args, **kwargs)
+        self._models = KeptModel("core")
+
+    def _info(self) -> evaluate.MetricInfo:
+        string = datasets.Value("string")
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_INPUTS,
+            features=datasets.Features({"predictions": string, "references": {"task": string, "answer": string}}),
+        )
+
+    def add_batch(self, *, predictions: Any = None, references: Any = None) -> None:
+        """Add answers with what is right. Raises ValueError for answers that do not fit."""
+        answers, rows = _rows(predictions, references)
+        score_accuracies(dict.fromkeys((row["task"] for row in rows), 0.0))
+        super().add_batch(predictions=answers, references=rows)
+
+    def add(self, *, prediction: Any = None, reference: Any = None) -> None:
+        """Add one answer, with {"task": ..., "answer": ...}."""
+        self.add_batch(predictions=[prediction], references=[reference])
+
+    def compute(self, *, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, Any] | None:
+        """Return CORE of all that was added, of accuracies or of a model; None on all processes but the first."""
+        unknown = sorted(set(options) - {"accuracies", "baselines", *MODEL_OPTIONS, *_RUN})
+        if unknown:
+            known = ", ".join(("predictions", "references", "accuracies", "baselines", *MODEL_OPTIONS, *_RUN))
+            raise InputError(f"core: expected keywords of {known}; got {', '.join(unknown)}")
+        baselines = options.pop("baselines", None)
+        version = check_baselines(baselines) if baselines is not None else None
+        if predictions is not None or references is not None:
+            self.add_batch(predictions=predictions, references=references)
+        accuracies = options.pop("accuracies", None)
+        ways = {
+            "answers": len(self) > 0,
+            "accuracies": accuracies is not None,
+            "a model": options.get("model") is not None or options.get("model_id") is not None,
+        }
+        given = [name for name, is_given in ways.items() if is_given]
+        if len(given) != 1:
+            raise InputError(f"core: expected one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
+        if given == ["a model"]:
+            return self._of_model(options, version)
+        if options:
+            raise InputError(f"core: expected no {', '.join(options)} without a model, got them")
+        if accuracies is not None:
+            if not isinstance(accuracies, Mapping):
+                raise InputError(f"accuracies: expected fractions by task, got a {type(accuracies).__name__}")
+            return _values(score_accuracies(accuracies), version or "v1", {})
+        found: dict[str, Any] | None = super().compute(baselines=version)
+        return found
+
+    def _compute(
+        self, *, predictions: Sequence[str], references: Sequence[Mapping[str, str]], baselines: Baselines | None
+    ) -> dict[str, Any]:
+        verdicts: dict[str, list[bool]] = {}
+        for answer, row in zip(predictions, references, strict=True):
+            verdicts.setdefault(row["task"], []).append(answer == row["answer"])
+        accuracies = {name: sum(held) / len(held) for name, held in verdicts.items()}
+        counts = {name: len(held) for name, held in verdicts.items()}
+        return _values(score_accuracies(accuracies), baselines or "v1", counts)
+
+    def _of_model(self, options: dict[str, Any], baselines: Baselines | None) -> dict[str, Any]:
+        from hf_core_bpb.api import evaluate_core
+        from hf_core_bpb.report.results import core_values
+
+        model, tokenizer = self._models.get(options)
+        run = {name: options[name] for name in _RUN if name in options}
+        result = evaluate_core(model, tokenizer, baselines=baselines, **run)
+        return {**core_values(result), "signature": result.signature}
+
+
+def _values(scores: AccuracyScores, version: Baselines, counts: Mapping[str, int]) -> dict[str, Any]:
+    centered = scores.centered(version)
+    tasks = {
+        name: {
+            "accuracy": accuracy,
+            "centered": centered[name],
+            "random_baseline": scores.tasks[name].baselines[version],
+            "n": counts.get(name),
+        }
+        for name, accuracy in scores.accuracies.items()
+    }
+    return {
+        "core": scores.core_by(version),
+        "core_by_baselines": {known: scores.core_by(known) for known in get_args(Baselines)},
+        "baselines": version,
+        "suite": scores.suite,
+        "tasks": tasks,
+        "signature": f"core|{'answers' if counts else 'accuracies'}|baselines:{version}|version:{__version__}",
+    }
+
+
+def _rows(predictions: Any, references: Any) -> tuple[list[str], list[dict[str, str]]]:
+    """Return answers with their rows of task and right answer. Raises InputError for what does not fit together."""
+    if isinstance(predictions, Mapping) and isinstance(references, Mapping):
+        if set(predictions) != set(references):
+            unpaired = sorted(set(predictions) ^ set(references))
+            raise InputError(f"predictions, references: expected the same tasks, got {', '.join(unpaired)} in one")
+        for task in predictions:
+            if len(predictions[task]) != len(references[task]):
+                got = f"{len(predictions[task])} and {len(references[task])}"
+                raise InputError(f"{task}: expected as many predictions as references, got {got}")
+        references = [{"task": task, "answer": answer} for task in predictions for answer in references[task]]
+        predictions = [answer for answers in predictions.values() for answer in answers]
+    if not _is_list(predictions) or not _is_list(references):
+        got = f"{type(predictions).__name__} and {type(references).__name__}"
+        raise InputError(f"predictions, references: expected answers by task in both, or two lists, got {got}")
+    if len(predictions) != len(references) or len(predictions) == 0:
+        got = f"{len(predictions)} and {len(references)}"
+        raise InputError(f"predictions, references: expected as many of each, one or more, got {got}")
+    rows = []
+    for number, row in enumerate(references):
+        if not isinstance(row, Mapping) or set(row) != {"task", "answer"} or not isinstance(row["task"], str):
+            raise InputError(f"references[{number}]: expected a task and an answer, got {row!r}")
+        rows.append({"task": row["task"], "answer": _answer(row["answer"], f"references[{number}]")})
+    return [_answer(value, f"predictions[{number}]") for number, value in enumerate(predictions)], rows
+
+
+def _is_list(value: Any) -> bool:
+    return hasattr(value, "__len__") and hasattr(value, "__iter__") and not isinstance(value, str | Mapping)
+
+
+def _answer(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    try:
+        if not isinstance(value, bool) and value == int(value):
+            return str(int(value))
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise InputError(f"{where}: expected an option's place or a text, got {value!r}")

@@ -1,0 +1,50 @@
+"""Where evaluate.load finds the metrics: by path from anywhere, by bare id after install_metric."""
+
+import os
+from pathlib import Path
+
+from hf_core_bpb.errors import InputError, RunError
+
+METRICS = ("bpb", "core")
+NAMESPACE = "hf_core_bpb"
+
+
+def metric_path(name: str) -> str:
+    """Return what evaluate.load takes for a metric, bpb or core, from any folder. Raises InputError for others."""
+    if name not in METRICS:
+        raise InputError(f"metric: expected one of {', '.join(METRICS)}, got {name!r}")
+    return str(Path(__file__).parent / name)
+
+
+def install_metric(name: str) -> Path:
+    """Put a metric into evaluate's module cache, so that its bare id loads from any folder without a network.
+
+    Returns the folder it was put into. Raises RunError for a version of evaluate that keeps its cache otherwise.
+    """
+    import evaluate
+    from datasets import DownloadMode
+    from evaluate import loading
+
+    source = Path(metric_path(name)) / f"{name}.py"
+    # Private, and the only door: a bare id is looked up on the Hub first and then among what was loaded before.
+    try:
+        folder = Path(loading.init_dynamic_modules())
+        _, digest = loading._create_importable_file(
+            local_path=str(source),
+            local_imports=[],
+            additional_files=[],
+            dynamic_modules_path=str(folder),
+            module_namespace="metrics",
+            name=f"{NAMESPACE}/{name}",
+            download_mode=DownloadMode.REUSE_DATASET_IF_EXISTS,
+        )
+        installed: Path = folder / "metrics" / f"{NAMESPACE}--{name}" / digest
+        # The newest is loaded; one that was there before keeps its time.
+        os.utime(installed / f"{name}.py")
+        loading.CachedEvaluationModuleFactory(f"{NAMESPACE}--{name}", module_type="metrics").get_module()
+    except (AttributeError, TypeError, ValueError, OSError) as error:
+        raise RunError(
+            f"install-metric: expected evaluate 0.4.6's module cache, got {evaluate.__version__}'s ({error}); "
+            "evaluate.load(hf_core_bpb.metric_path(...)) needs none"
+        ) from None
+    return installed
