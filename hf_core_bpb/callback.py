@@ -3,7 +3,7 @@
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast, get_args
@@ -13,13 +13,14 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer_callback import ExportableState
 
 from hf_core_bpb.distributed import process_group
-from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.runner import CoreRun
 from hf_core_bpb.scaling.laws import Convention, find_rule
 from hf_core_bpb.sources import plan_core
 from hf_core_bpb.training.alerts import Alert, Watch, standard_error
-from hf_core_bpb.training.evaluation import Evaluation, forecast
+from hf_core_bpb.training.evaluation import Evaluation, forecast, refuse_sharded
 from hf_core_bpb.training.meter import Meter
+from hf_core_bpb.training.wrapping import Wrapping
 from hf_core_bpb.types import CoreResult, Scored
 
 _LOG = logging.getLogger("hf_core_bpb")
@@ -54,7 +55,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         max_length: int | None = None,
         batch_tokens: int | None = None,
     ) -> None:
-        """Say what is to be evaluated and when; without arguments, everything that costs nothing is logged.
+        """Say what is to be evaluated and when; without arguments, bits per byte where the Trainer evaluates text.
 
         texts: validation documents; the Trainer's eval dataset where None. bpb_every, core_every: steps
         between evaluations; bpb is also taken whenever the Trainer evaluates, CORE also at the end.
@@ -87,6 +88,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self.max_length = max_length
         self.batch_tokens = batch_tokens
         self.meter = Meter(convention, find_rule(law), device_flops)
+        self._wrapping = Wrapping()
         self._reset()
 
     def _reset(self) -> None:
@@ -96,6 +98,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self.core_results: list[tuple[int, CoreResult]] = []
         self.watch = Watch(self.target_ratio)
         self._pending: dict[str, float] = {}
+        self._begun = False
         self._sizes_logged = False
         self._cannot_validate = False
         self._measured: tuple[int, dict[str, float]] | None = None
@@ -103,10 +106,13 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
-        return {"args": {}, "attributes": {**self.meter.state(), "curve": list(self.curve)}}
+        said = {"standing": sorted(self.watch.standing), "sizes_logged": self._sizes_logged}
+        return {"args": {}, "attributes": {**self.meter.state(), "curve": list(self.curve), **said}}
 
     def scale(self) -> dict[str, float]:
-        """Return the state of training under the names it is logged by."""
+        """Return the state of training under the names it is logged by. Raises InputError before it has begun."""
+        if not self._begun:
+            raise InputError("CoreBpbCallback: expected a training that has begun, got none yet")
         has_end = hasattr(self.trainer.train_dataset, "__len__")
         return self.meter.scale((self.trainer.state.epoch or 0.0) if has_end else None)
 
@@ -114,22 +120,27 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Begin to count, or go on counting where a checkpoint left off."""
+        # What a training that ended in an error has left.
+        self._wrapping.restore()
         self._reset()
         self.trainer = _find_trainer(sys._getframe())
-        # Callbacks such as EarlyStopping read the metrics that this one adds.
-        callbacks = self.trainer.callback_handler.callbacks
-        if self in callbacks:
-            callbacks.insert(1, callbacks.pop(callbacks.index(self)))
-        if state.global_step > 0:
-            self._restore(state)
-        self.meter.begin(kwargs["model"])
-        self._wrap_trainer()
         self.evaluation = Evaluation(
             self.trainer, self.texts, self.core_run, self.tokenizer, self.max_length, self.batch_tokens
         )
         self._check_arguments(args)
-        if self._evaluates:
-            self.evaluation.prepare()
+        refuse_sharded(self.trainer, kwargs["model"])
+        # Callbacks such as EarlyStopping read the metrics that this one adds.
+        callbacks = self.trainer.callback_handler.callbacks
+        if self in callbacks[2:]:
+            callbacks.insert(1, callbacks.pop(callbacks.index(self)))
+        if state.global_step > 0:
+            self._restore(state)
+        if self._wants_bpb or self.core_run is not None:
+            self.evaluation.prepare(self._wants_bpb)
+        self.meter.begin(kwargs["model"])
+        self._begun = True
+        self._wrap_trainer()
+        self.meter.start_clock()
 
     def _restore(self, state: TrainerState) -> None:
         kept: Any = state.stateful_callbacks or {}
@@ -137,6 +148,8 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         attributes = (saved[0] if isinstance(saved, list) else saved).get("attributes", {})
         self.meter.restore(attributes)
         self.curve = [(int(step), float(bpb)) for step, bpb in attributes.get("curve", [])]
+        self.watch.standing = set(attributes.get("standing", ()))
+        self._sizes_logged = attributes.get("sizes_logged", False)
         if not attributes and process_group().is_main_process:
             _LOG.warning("the checkpoint has no counts of tokens: they begin at step %d", state.global_step)
         # Trainer saves the states of those callbacks only that a checkpoint already knew.
@@ -144,6 +157,11 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
 
     def _check_arguments(self, args: TrainingArguments) -> None:
         """Raise InputError for a Trainer that would not do what this callback was given for."""
+        if args.restore_callback_states_from_checkpoint:
+            raise InputError(
+                "CoreBpbCallback: expected restore_callback_states_from_checkpoint=False, with which the counts are "
+                "taken from the checkpoint too, got True, with which its own settings are lost"
+            )
         if self.bpb_every is not None and not self.evaluation.has_validation:
             raise InputError("CoreBpbCallback: expected texts or an eval_dataset with bpb_every, got neither")
         if self.texts is not None and self.bpb_every is None and args.eval_strategy == "no":
@@ -158,45 +176,25 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
             raise InputError(f"CoreBpbCallback: expected one in a Trainer, got {len(others)}")
 
     @property
-    def _evaluates(self) -> bool:
-        return self.texts is not None or self.bpb_every is not None or self.core_every is not None
-
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Start the clock."""
-        self.meter.start_clock()
+    def _wants_bpb(self) -> bool:
+        """Whether bits per byte were asked for, and not only come with the Trainer's own evaluations."""
+        chosen_by = self.trainer.args.metric_for_best_model in ("eval_bpb", "bpb")
+        return self.texts is not None or self.bpb_every is not None or chosen_by
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Stop the clock, and evaluate where it is time to."""
         self.meter.stop_clock()
         step = state.global_step
-        if control.should_save or self.target_ratio is not None:
-            self.meter.count()
         if self.target_ratio is not None:
-            for alert in self.watch.on_ratio(step, self.meter.ratio, self.meter.convention):
-                self._raise_alert(alert)
-                if self.stop_at_target:
-                    control.should_training_stop = True
+            self.meter.count()
+            self._raise_alerts(self.watch.on_ratio(step, self.meter.ratio, self.meter.convention))
+            if self.stop_at_target and self.meter.ratio >= self.target_ratio:
+                control.should_training_stop = True
         if self.bpb_every is not None and step % self.bpb_every == 0 and not control.should_evaluate:
             self._log_beside(self._bpb(step))
-        is_due = self.core_every is not None and step % self.core_every == 0
-        if is_due or step >= state.max_steps or control.should_training_stop:
+        if self.core_every is not None and step % self.core_every == 0:
             self._take_core(step)
-
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        """Bring the counts up to date where a checkpoint follows; the last step's CORE of a training that stops."""
-        if control.should_save:
-            self.meter.count()
-        if control.should_training_stop:
-            self._take_core(state.global_step)
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Take the last step's CORE of a training that an evaluation has stopped."""
-        if control.should_training_stop:
-            self._take_core(state.global_step)
+        self.meter.start_clock()
 
     def on_evaluate(
         self,
@@ -207,54 +205,70 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         **kwargs: Any,
     ) -> None:
         """Add bits per byte to the metrics that the Trainer chooses its best model by."""
-        if not self.meter.is_counting or metrics is None or self._cannot_validate:
-            return
-        # Another prefix than Trainer's own is an evaluation of something else.
-        if not self.evaluation.has_validation or not any(key.startswith("eval_") for key in metrics):
-            return
-        self.meter.count()
+        if self.meter.is_counting:
+            self.meter.count()
+            if metrics is not None and self._is_of_own_dataset(metrics) and not self._cannot_validate:
+                self._validate_beside_trainer(state, metrics)
+            self.meter.start_clock()
+
+    def _is_of_own_dataset(self, metrics: dict[str, float]) -> bool:
+        """Say whether these metrics are of the Trainer's eval dataset, which goes by its own prefixes."""
+        held = self.trainer.eval_dataset
+        names = [f"eval_{name}" for name in held] if isinstance(held, dict) else []
+        return self.evaluation.has_validation and any(f"{name}_runtime" in metrics for name in ("eval", *names))
+
+    def _validate_beside_trainer(self, state: TrainerState, metrics: dict[str, float]) -> None:
         is_new = self._measured is None or self._measured[0] != state.global_step
+        self.evaluation.is_trainers = True
         try:
             measured = self._bpb(state.global_step)
-        except InputError as error:
-            if self._evaluates:
+        except Exception as error:
+            if self._wants_bpb:
                 raise
             # Nobody asked for bits per byte; a Trainer's eval dataset need not be text.
             self._cannot_validate = True
-            _LOG.warning("eval_bpb is not measured: %s", error)
+            _LOG.warning("eval_bpb is not measured: %s", reason(error))
             return
-        metrics.update(measured)
+        finally:
+            self.evaluation.is_trainers = False
+        if self._wants_bpb or not state.is_hyper_param_search:
+            # In a search the sum of all metrics is what is searched by.
+            metrics["eval_bpb"] = measured["eval_bpb"]
         if is_new:
             self._log_beside(measured)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Start the clock: saving is no training."""
+        self.meter.start_clock()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Count to the end, and leave the Trainer as it was."""
         self.meter.count()
-        if not args.load_best_model_at_end:
-            # With it, the weights are no longer those of the last step.
-            self._take_core(state.global_step)
         self.meter.end()
-        self._unwrap_trainer()
+        self._wrapping.restore()
 
     def _wrap_trainer(self) -> None:
-        if isinstance(getattr(self.trainer.log, "__self__", None), CoreBpbCallback):
-            # A training that ended in an error left it there.
-            del self.trainer.log
-            del self.trainer.compute_loss
-        self._log = self.trainer.log
-        self._compute_loss = self.trainer.compute_loss
-        self.trainer.log = self._log_with_scale  # type: ignore[method-assign]
-        self.trainer.compute_loss = self._compute_loss_of  # type: ignore[method-assign]
+        trainer: Any = self.trainer
+        self._log: Any = trainer.log
+        self._compute_loss: Any = trainer.compute_loss
+        methods: dict[str, Any] = {"log": self._log_with_scale, "compute_loss": self._compute_loss_of}
+        # Private, and the one place that all processes pass before each log and each checkpoint.
+        self._log_and_save: Any = getattr(trainer, "_maybe_log_save_evaluate", None)
+        if self._log_and_save is not None:
+            methods["_maybe_log_save_evaluate"] = self._count_and_log_and_save
+        self._wrapping.replace(trainer, methods)
 
-    def _unwrap_trainer(self) -> None:
-        self.trainer.log = self._log  # type: ignore[method-assign]
-        self.trainer.compute_loss = self._compute_loss  # type: ignore[method-assign]
+    def _count_and_log_and_save(self, *args: Any, **named: Any) -> Any:
+        control = self.trainer.control
+        if self.meter.is_counting and (control.should_log or control.should_save):
+            self.meter.count()
+        return self._log_and_save(*args, **named)
 
-    def _compute_loss_of(self, model: torch.nn.Module, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
+    def _compute_loss_of(self, model: torch.nn.Module, inputs: Any, *rest: Any, **named: Any) -> Any:
         """Take note of a batch's labels, and compute its loss as the Trainer does."""
-        self.meter.counter.labels = inputs.get("labels")
+        self.meter.counter.labels = inputs.get("labels") if isinstance(inputs, Mapping) else None
         return self._compute_loss(model, inputs, *rest, **named)
 
     def _log_with_scale(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
@@ -262,18 +276,24 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         if self not in self.trainer.callback_handler.callbacks:
             # Taken out of a Trainer after a training that ended in an error.
             self.meter.end()
+            self._wrapping.restore()
             self._log(logs, *rest, **named)
             return
+        step = self.trainer.state.global_step
         if "loss" in logs:
-            step = self.trainer.state.global_step
-            self.meter.count()
             grad_norm = logs.get("grad_norm")
-            for alert in self.watch.on_loss(step, float(logs["loss"]), None if grad_norm is None else float(grad_norm)):
-                self._raise_alert(alert)
+            self._raise_alerts(
+                self.watch.on_loss(step, float(logs["loss"]), None if grad_norm is None else float(grad_norm))
+            )
             logs.update(self.scale())
             if not self._sizes_logged:
                 self._sizes_logged = True
                 logs.update(self.meter.sizes())
+        elif "train_loss" in logs and "train_runtime" in logs:
+            # The summary of all processes, before the best checkpoint is loaded: the last weights are still there.
+            self.meter.count()
+            self._take_core(step)
+            logs.update(self.scale())
         logs.update(self._pending)
         self._pending = {}
         self._log(logs, *rest, **named)
@@ -284,11 +304,12 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self._log_with_scale(dict(logs))
         self.trainer.control.should_log = should_log
 
-    def _raise_alert(self, alert: Alert) -> None:
-        self.alerts.append(alert)
-        self._pending[f"alert/{alert.kind}"] = 1.0
-        if process_group().is_main_process:
-            _LOG.warning("step %d: %s: %s. Try: %s.", alert.step, alert.kind, alert.reason, alert.suggestion)
+    def _raise_alerts(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            self.alerts.append(alert)
+            self._pending[f"alert/{alert.kind}"] = 1.0
+            if process_group().is_main_process:
+                _LOG.warning("step %d: %s: %s. Try: %s.", alert.step, alert.kind, alert.reason, alert.suggestion)
 
     def _bpb(self, step: int) -> dict[str, float]:
         """Return bits per byte of the validation documents, measured once a step."""
@@ -297,9 +318,11 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         try:
             documents = self.evaluation.documents()
         except RunError as error:
-            return self._say_non_finite(step, "eval_bpb", error)
-        for alert in self.watch.on_validation(step, documents):
-            self._raise_alert(alert)
+            self._raise_alerts(self.watch.on_broken_evaluation(step, str(error)))
+            self._measured = (step, {"eval_bpb": math.nan})
+            return self._measured[1]
+        self._raise_alerts(self.watch.on_broken_evaluation(step, None))
+        self._raise_alerts(self.watch.on_validation(step, documents))
         bpb = sum(documents, Scored()).bits_per_byte
         if step > (self.curve[-1][0] if self.curve else 0):
             self.curve.append((step, bpb))
@@ -321,15 +344,11 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         try:
             result = self.evaluation.core(run)
         except RunError as error:
-            return self._say_non_finite(step, "eval_core", error)
+            self._raise_alerts(self.watch.on_broken_evaluation(step, str(error)))
+            return {"eval_core": math.nan}
         self.core_results.append((step, result))
         accuracies = {f"eval_core/{name}": task.accuracy for name, task in result.tasks.items()}
         return {"eval_core": result.core, **accuracies}
-
-    def _say_non_finite(self, step: int, key: str, error: RunError) -> dict[str, float]:
-        """Return a measure that is not a number, as the weights are: for the user to stop, not for this callback."""
-        self._raise_alert(Alert("non_finite", step, str(error), "stop, and restart from a checkpoint before it"))
-        return {key: math.nan}
 
 
 def _find_trainer(frame: FrameType | None) -> Trainer:

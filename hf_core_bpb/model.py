@@ -69,9 +69,11 @@ def wrap(
     revision: str = "unknown",
     tokenizer_name: str | None = None,
 ) -> LanguageModel:
-    """Return a model and tokenizer in memory as a LanguageModel."""
-    config: Any = model.config
-    known_as = name if name is not None else str(config.name_or_path or type(model).__name__)
+    """Return a model and tokenizer in memory as a LanguageModel. Raises InputError for a model without a config."""
+    config: Any = getattr(model, "config", None)
+    if config is None:
+        raise InputError(f"model: expected one of transformers, with a config, got {type(model).__name__}")
+    known_as = name if name is not None else str(getattr(config, "name_or_path", "") or type(model).__name__)
     return LanguageModel(
         model=model,
         tokenizer=tokenizer,

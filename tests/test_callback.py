@@ -8,52 +8,11 @@ import torch
 from command import run_script
 from naive import nats_of
 from tiny_models import build_tiny_model
-from transformers import DataCollatorForLanguageModeling, DataCollatorWithFlattening, Trainer, TrainingArguments
+from trainers import LENGTHS, TEXTS, logged, make_trainer, rows
+from transformers import DataCollatorForLanguageModeling, DataCollatorWithFlattening, Trainer
 
 from hf_core_bpb import CoreBpbCallback, bits_per_byte
 from hf_core_bpb.errors import InputError
-
-TEXTS = ["The river ran to the sea.", "What is it? The other one.", "Ärger, 海 und 🌊."]
-# Rows of 9, 5, 12 and 7 tokens, over and over.
-LENGTHS = [9, 5, 12, 7]
-
-
-def rows(count=16, labelled=True):
-    made = []
-    for number in range(count):
-        ids = [(7 * number + 3 * i) % 290 + 1 for i in range(LENGTHS[number % 4])]
-        made.append({"input_ids": ids, "labels": list(ids)} if labelled else {"input_ids": ids})
-    return made
-
-
-def make_trainer(
-    tmp_path, tokenizer, callback, *, data=None, model=None, collator=None, eval_dataset=None, **arguments
-):
-    tokenizer.pad_token = tokenizer.eos_token
-    options = {
-        "max_steps": 4,
-        "per_device_train_batch_size": 2,
-        "logging_steps": 1,
-        "report_to": "none",
-        "use_cpu": True,
-        "save_strategy": "no",
-        "learning_rate": 1e-3,
-        "seed": 5,
-        "disable_tqdm": True,
-    } | arguments
-    return Trainer(
-        model=model if model is not None else build_tiny_model(),
-        args=TrainingArguments(output_dir=str(tmp_path / "out"), **options),
-        train_dataset=data if data is not None else rows(labelled=False),
-        eval_dataset=eval_dataset,
-        data_collator=collator or DataCollatorForLanguageModeling(tokenizer, mlm=False),
-        processing_class=tokenizer,
-        callbacks=[callback],
-    )
-
-
-def logged(trainer, key):
-    return [entry[key] for entry in trainer.state.log_history if key in entry]
 
 
 class Recorder(DataCollatorForLanguageModeling):
@@ -95,7 +54,7 @@ def test_parameters_ratios_and_flops_are_named_and_follow_from_each_other(tmp_pa
     data = [{"input_ids": list(range(1, 33))}] * 8
     trainer = make_trainer(tmp_path, tokenizer, callback, data=data, max_steps=2)
     trainer.train()
-    first, entry = (e for e in trainer.state.log_history if "scale/flops" in e)
+    first, entry = (e for e in trainer.state.log_history if "scale/flops" in e and "loss" in e)
     # 2 layers of 12 x 32^2 + 13 x 32, 400 + 512 embeddings of 32, a last norm; the tied head is one of the matrices.
     layers = 2 * (12 * 32**2 + 13 * 32)
     total, matmul = layers + 912 * 32 + 64, 2 * 12 * 32**2 + 400 * 32
@@ -281,7 +240,7 @@ import json, os, sys
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from hf_core_bpb.distributed import leave
-from test_callback import make_trainer, rows, logged, TEXTS
+from trainers import make_trainer, rows, logged, TEXTS
 from transformers import PreTrainedTokenizerFast
 from hf_core_bpb import CoreBpbCallback
 

@@ -10,9 +10,9 @@ ORDER = [
     "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs", "scaling.minimum", "scaling.fit",
     "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table", "scaling.plots", "scaling.command",
     "distributed", "batches", "store", "model", "kept", "scorer", "runner", "demo.text", "sources", "training.tokens",
-    "training.alerts", "training.validation", "training.meter", "training.evaluation", "callback", "api",
-    "compressors", "report.run", "report.results", "bpb.bpb", "core.core", "report.table", "report.progress",
-    "command", "catalog", "cli", "__main__",
+    "training.alerts", "training.validation", "training.meter", "training.evaluation", "training.wrapping",
+    "callback", "api", "compressors", "report.run", "report.results", "bpb.bpb", "core.core", "report.table",
+    "report.progress", "command", "catalog", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command"},

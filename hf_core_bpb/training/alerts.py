@@ -142,6 +142,12 @@ class Watch:
             "decay the learning rate and stop, or go on knowing that returns fall",
         )
 
+    def on_broken_evaluation(self, step: int, reason: str | None) -> list[Alert]:
+        """Take why an evaluation gave no finite number, None where it gave one."""
+        return self._once(
+            "non_finite", reason is not None, step, reason or "", "stop, and restart from a checkpoint before it"
+        )
+
     def _once(self, kind: Kind, seen: bool, step: int, reason: str, suggestion: str) -> list[Alert]:
         if not seen:
             self.standing.discard(kind)

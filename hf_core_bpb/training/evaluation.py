@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import ConcatDataset
+from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import Trainer
 
 from hf_core_bpb.errors import InputError
@@ -40,6 +40,11 @@ class Evaluation:
         self.texts = texts
         self.core_run = core_run
         self.tokenizer: Any = tokenizer if tokenizer is not None else trainer.processing_class
+        if not hasattr(self.tokenizer, "get_vocab"):
+            # A processor of several modalities holds one.
+            self.tokenizer = getattr(self.tokenizer, "tokenizer", self.tokenizer)
+        # Whether Trainer's own evaluation goes on around this one.
+        self.is_trainers = False
         self.max_length = max_length
         self.batch_tokens = batch_tokens
         self._lm: LanguageModel | None = None
@@ -51,30 +56,33 @@ class Evaluation:
         """Whether there is anything to take bits per byte of."""
         return self.texts is not None or self.trainer.eval_dataset is not None
 
-    def prepare(self) -> None:
+    def prepare(self, validation: bool) -> None:
         """Make what was asked for ready. Raises InputError for whatever would only fail hours later."""
-        _refuse_sharded_by_deepspeed(self.trainer)
-        lm = self._language_model()
+        with _untouched_randomness():
+            lm = self._language_model()
+            if validation:
+                self._validation = self._validation_of(lm)
+            if self.core_run is not None:
+                self._core = prepare_core(lm, self.core_run)
+
+    def _validation_of(self, lm: LanguageModel) -> Validation:
         if self.texts is not None:
-            self._validation = of_texts(lm, self.texts)
-        if self.core_run is not None:
-            self._core = prepare_core(lm, self.core_run)
+            return of_texts(lm, self.texts)
+        held = self.trainer.eval_dataset
+        loaders = [self.trainer.get_eval_dataloader(name) for name in (held if isinstance(held, dict) else (None,))]
+        return of_rows(lm, [(loader.dataset, loader.collate_fn) for loader in loaders])
 
     def documents(self) -> list[Scored]:
         """Return the sums of every validation document. Raises RunError for losses that are not finite."""
-        with _untouched_randomness():
+        with _untouched_randomness(), self._averaged_weights():
             scorer = self._scorer()
             if self._validation is None:
-                self._validation = (
-                    of_texts(scorer.lm, self.texts)
-                    if self.texts is not None
-                    else of_rows(scorer.lm, _one_dataset(self.trainer.eval_dataset), self.trainer.data_collator)
-                )
+                self._validation = self._validation_of(scorer.lm)
             return self._validation.score(scorer)
 
     def core(self, run: CoreRun) -> CoreResult:
         """Return the results of the suite. Raises RunError for losses that are not finite."""
-        with _untouched_randomness():
+        with _untouched_randomness(), self._averaged_weights():
             scorer = self._scorer()
             if self._core is None:
                 self._core = prepare_core(scorer.lm, run)
@@ -84,6 +92,20 @@ class Evaluation:
     def _scorer(self) -> Scorer:
         """Return a scorer that knows nothing of the model yet: what held for its weights may no longer hold."""
         return Scorer(self._language_model(), self.batch_tokens)
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Have an optimizer that evaluates other weights than it trains (schedule-free) put them there."""
+        optimizer: Any = self.trainer.optimizer
+        if not (callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))):
+            yield
+            return
+        optimizer.eval()
+        try:
+            yield
+        finally:
+            if not self.is_trainers:
+                optimizer.train()
 
     def _language_model(self) -> LanguageModel:
         if self._lm is None:
@@ -121,18 +143,19 @@ def _learning_rates(trainer: Trainer, steps: int) -> list[float] | None:
     return [float(rate(step)) for step in range(steps)]
 
 
-def _one_dataset(dataset: Any) -> Any:
-    """Return a Trainer's eval dataset, or several under names as one after another."""
-    return ConcatDataset(list(dataset.values())) if isinstance(dataset, dict) else dataset
-
-
-def _refuse_sharded_by_deepspeed(trainer: Trainer) -> None:
+def refuse_sharded(trainer: Trainer, model: torch.nn.Module) -> None:
+    """Raise InputError where a process holds pieces of weights that neither counts nor forwards can be made of."""
     plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
     if plugin is not None and plugin.zero_stage == 3:
-        raise InputError(
-            "CoreBpbCallback: expected whole weights to evaluate during training, got DeepSpeed ZeRO-3; "
-            "evaluate its checkpoints with the command, or train with ZeRO-2 or FSDP"
-        )
+        got = "DeepSpeed ZeRO-3"
+    elif any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
+        got = "FSDP version 1"
+    else:
+        return
+    raise InputError(
+        f"CoreBpbCallback: expected weights that each process can count and evaluate, got {got}; train with ZeRO-2 "
+        "or FSDP version 2 (fsdp_version: 2), or evaluate checkpoints with the command"
+    )
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class Meter:
         """Forget what was counted."""
         self.counts = dict.fromkeys(_COUNTS, 0)
         self.train_seconds = 0.0
-        self._step_began: float | None = None
+        self._began: float | None = None
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""
@@ -65,14 +65,14 @@ class Meter:
         return self.counter.hook is not None
 
     def start_clock(self) -> None:
-        """Begin the time of a step."""
-        self._step_began = time.perf_counter()
+        """Begin the time of a step, waiting for its data included."""
+        self._began = time.perf_counter()
 
     def stop_clock(self) -> None:
         """End the time of a step, if one has begun."""
-        if self._step_began is not None:
-            self.train_seconds += time.perf_counter() - self._step_began
-            self._step_began = None
+        if self._began is not None:
+            self.train_seconds += time.perf_counter() - self._began
+            self._began = None
 
     def count(self) -> None:
         """Add what all processes have counted since the last time; all of them must call."""

@@ -34,6 +34,7 @@ class TokenCounter:
         if self.hook is not None:
             self.hook.remove()
             self.hook = None
+        self.labels = None
 
     def take(self) -> list[int]:
         """Return targets, inputs, forwarded tokens and length_sum since the last call, and start anew."""
@@ -56,14 +57,16 @@ class TokenCounter:
         inputs = (
             mask.bool().sum() if isinstance(mask, torch.Tensor) and mask.ndim == 2 else _number(first, rows * length)
         )
-        labels, shifted = kwargs.get("labels", self._kept_labels(rows, length)), kwargs.get("shift_labels")
+        labels, shifted = kwargs.get("labels"), kwargs.get("shift_labels")
+        if labels is None:
+            labels = self._kept_labels(rows, length)
         if shifted is not None:
             targets = (shifted != IGNORED).sum()
         elif labels is not None:
             targets = (labels[..., 1:] != IGNORED).sum()
         elif (positions := kwargs.get("position_ids")) is not None:
-            # Packed: every text begins at position 0.
-            targets = inputs - (positions == 0).sum()
+            # Packed: every text begins at position 0; one row of positions can stand for all.
+            targets = inputs - (positions == 0).expand(rows, -1).sum()
         else:
             targets = inputs - rows
         forwarded = _number(first, rows * length)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from hf_core_bpb.documents import make_document
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.scorer import Scorer, Workload, prepare
 from hf_core_bpb.text import choose_windows, text_requests
@@ -17,7 +17,6 @@ from hf_core_bpb.types import Request, Scored
 from hf_core_bpb.vocabulary import TokenBytes, token_bytes
 
 _IGNORED = -100
-_COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,29 +50,43 @@ def of_texts(lm: LanguageModel, texts: Sequence[str]) -> Validation:
     return Validation(prepare({"validation": make}), owners, len(documents))
 
 
-def of_rows(lm: LanguageModel, dataset: Any, collate: Any) -> Validation:
-    """Return the rows of a Trainer's eval dataset as documents, each collated by itself.
+def of_rows(lm: LanguageModel, sets: Sequence[tuple[Any, Any]]) -> Validation:
+    """Return the rows of datasets as documents, each row collated by itself; sets: (dataset, collator).
 
     What is scored are the labels that are not ignored and stand for text; the bytes are those of their ids.
-    Raises InputError for a dataset without a length, and for labels that are not the inputs.
+    Raises InputError for a dataset without a length, rows that cannot be collated one by one, and labels that
+    are not the inputs.
     """
-    if not hasattr(dataset, "__len__"):
-        raise InputError("eval_dataset: expected a dataset with a length, got a stream; give the callback texts=[...]")
+    for dataset, _ in sets:
+        if not hasattr(dataset, "__len__"):
+            raise InputError("eval_dataset: expected one with a length, got a stream; give the callback texts=[...]")
     table = token_bytes(lm.tokenizer)
+    rows = [(dataset[number], collate) for dataset, collate in sets for number in range(len(dataset))]
     owners: list[int] = []
 
     def make() -> list[Request]:
         made: list[Request] = []
-        for number in range(len(dataset)):
-            row = {key: value for key, value in dict(dataset[number]).items() if key in _COLUMNS}
-            for request in _requests(collate([row]), table, lm.max_length, f"eval_dataset, row {number}"):
+        for number, (row, collate) in enumerate(rows):
+            where = f"eval_dataset, row {number}"
+            for request in _requests(_collate(collate, row, where), table, lm.max_length, where):
                 made.append(request)
                 owners.append(number)
         if not made:
             raise InputError("eval_dataset: expected rows with one or more targets that stand for text, got none")
         return made
 
-    return Validation(prepare({"validation": make}), owners, len(dataset))
+    return Validation(prepare({"validation": make}), owners, len(rows))
+
+
+def _collate(collate: Any, row: Any, where: str) -> Mapping[str, Any]:
+    try:
+        batch: Any = collate([row])
+    except Exception as error:
+        said = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"{where}: expected a row that the collator takes by itself, got {said}") from error
+    if not isinstance(batch, Mapping):
+        raise InputError(f"{where}: expected the collator to give input_ids and labels, got {type(batch).__name__}")
+    return batch
 
 
 def _requests(batch: Mapping[str, Any], table: TokenBytes, max_length: int, where: str) -> Iterator[Request]:
