@@ -1,5 +1,6 @@
-"""A Hugging Face Hub on loopback: serves `datasets/<id>/...` and `models/<id>/...` to the real Hub clients."""
+"""A Hugging Face Hub on loopback: `datasets/<id>/...`, `models/<id>/...`, `spaces/<id>/...`, read and written."""
 
+import base64
 import json
 import threading
 from hashlib import sha1
@@ -23,6 +24,7 @@ class LoopbackHub:
         self.root = root
         self.failures = 0
         self.requests: list[str] = []
+        self.created: list[dict[str, str]] = []
         hub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -65,18 +67,28 @@ class LoopbackHub:
             send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
 
     def answer_api(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
+        if path == "validate-yaml":
+            return send_json(handler, {"errors": [], "warnings": []})
+        if path == "repos/create":
+            return self.create(handler, json.loads(body))
         kind, _, rest = path.partition("/")
         repo, verb, argument = rest, "", ""
-        for word in ("revision", "tree", "paths-info"):
+        for word in ("revision", "tree", "paths-info", "preupload", "commit"):
             if f"/{word}/" in rest:
                 repo, _, argument = rest.partition(f"/{word}/")
                 verb = word
         folder = self.root / kind / repo
-        if kind not in ("datasets", "models") or not folder.is_dir() or repo.count("/") > 1:
+        if kind not in ("datasets", "models", "spaces") or not folder.is_dir() or repo.count("/") > 1:
             return send(handler, 404, b"", {"x-error-code": "RepoNotFound"})
         commit = commit_of(argument.partition("/")[0] if verb else "main")
         if commit is None:
             return send(handler, 404, b"", {"x-error-code": "RevisionNotFound"})
+        if verb == "preupload":
+            wanted = [file["path"] for file in json.loads(body)["files"]]
+            plain = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            return send_json(handler, {"files": [{"path": name, **plain} for name in wanted]})
+        if verb == "commit":
+            return self.commit(handler, folder, body)
         names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         if verb == "tree":
             inside = argument.partition("/")[2]
@@ -93,6 +105,29 @@ class LoopbackHub:
         siblings = [{"rfilename": name} for name in names]
         dates = dict.fromkeys(("createdAt", "lastModified"), "2026-01-01T00:00:00.000Z")
         return send_json(handler, {**facts, **dates, "downloads": 0, "likes": 0, "siblings": siblings})
+
+    def create(self, handler: BaseHTTPRequestHandler, wanted: dict[str, str]) -> None:
+        """Make a repository; one that is there is in conflict, as on the Hub."""
+        name = "/".join(filter(None, (wanted.get("organization"), wanted["name"])))
+        kind = wanted.get("type", "model") + "s"
+        folder = self.root / kind / name
+        url = f"{self.endpoint}/{kind}/{name}"
+        if folder.is_dir():
+            return send_json(handler, {"error": "You already created this repo", "url": url}, 409)
+        folder.mkdir(parents=True)
+        self.created.append(wanted)
+        return send_json(handler, {"url": url, "name": name})
+
+    def commit(self, handler: BaseHTTPRequestHandler, folder: Path, body: bytes) -> None:
+        """Write what a commit brings; its lines are a header, files and deletions."""
+        for line in body.splitlines():
+            entry = json.loads(line)
+            if entry["key"] == "file":
+                path = folder / entry["value"]["path"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(base64.b64decode(entry["value"]["content"]))
+        url = f"{self.endpoint}/{folder.relative_to(self.root)}/commit/{COMMIT}"
+        send_json(handler, {"success": True, "commitOid": COMMIT, "commitUrl": url})
 
     def send_file(self, handler: BaseHTTPRequestHandler, path: Path, commit: str | None) -> None:
         if commit is None:
@@ -112,11 +147,12 @@ class LoopbackHub:
 
 def describe(folder: Path, name: str) -> dict[str, object]:
     content = (folder / name).read_bytes()
-    return {"type": "file", "oid": sha1(content).hexdigest(), "size": len(content), "path": name}
+    blob = sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    return {"type": "file", "oid": blob, "size": len(content), "path": name}
 
 
-def send_json(handler: BaseHTTPRequestHandler, value: object) -> None:
-    send(handler, 200, json.dumps(value).encode(), {"content-type": "application/json"})
+def send_json(handler: BaseHTTPRequestHandler, value: object, status: int = 200) -> None:
+    send(handler, status, json.dumps(value).encode(), {"content-type": "application/json"})
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:

@@ -3,21 +3,23 @@
 import ast
 
 ORDER = [
-    "errors", "centering", "interfaces", "types", "intervals", "conversions", "install", "signature", "templates",
-    "examples", "registry", "accuracies", "jsonl", "data", "archive", "bundle", "documents", "tokens", "vocabulary",
-    "spans", "nanochat", "dclm", "protocols", "text", "metrics", "scoring.trie", "scoring.plan", "scoring.layout",
-    "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe", "scoring.budget", "scoring.engine",
-    "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs", "scaling.minimum", "scaling.fit",
-    "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table", "scaling.plots", "scaling.command",
-    "distributed", "batches", "store", "model", "kept", "scorer", "runner", "demo.text", "sources", "training.tokens",
-    "training.alerts", "training.validation", "training.meter", "training.evaluation", "training.wrapping",
-    "callback", "api", "compressors", "report.run", "report.results", "bpb.bpb", "core.core", "report.table",
-    "report.progress", "command", "catalog", "cli", "__main__",
+    "errors", "numbers", "centering", "interfaces", "types", "intervals", "conversions", "install", "signature",
+    "templates", "examples", "registry", "accuracies", "jsonl", "data", "archive", "bundle", "documents", "tokens",
+    "vocabulary", "spans", "nanochat", "dclm", "protocols", "text", "metrics", "scoring.trie", "scoring.plan",
+    "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe", "scoring.budget",
+    "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs", "scaling.minimum",
+    "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table", "scaling.plots",
+    "scaling.command", "distributed", "batches", "store", "model", "kept", "scorer", "runner", "demo.text", "sources",
+    "training.tokens", "training.alerts", "training.validation", "training.meter", "training.evaluation",
+    "training.wrapping", "callback", "api", "compressors", "report.run", "report.results", "bpb.bpb", "core.core",
+    "space.bits", "space.planner", "space.dashboard", "space.figures", "space.app", "report.table", "report.progress",
+    "command", "catalog", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command"},
     "datasets": {"data", "command", "catalog", "install", "bpb.bpb", "core.core"},
     "evaluate": {"install", "bpb.bpb", "core.core"},
+    "gradio": {"space.app"},
     "jinja2": {"templates", "nanochat"},
 }
 

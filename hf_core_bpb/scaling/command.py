@@ -12,6 +12,7 @@ from rich.table import Table
 
 from hf_core_bpb import __version__
 from hf_core_bpb.errors import InputError, reason
+from hf_core_bpb.numbers import show_count
 from hf_core_bpb.scaling.curves import fit_core, fit_frontier, fit_isoflops
 from hf_core_bpb.scaling.fit import ParametricFit, fit_parametric
 from hf_core_bpb.scaling.forecast import forecast_loss
@@ -36,7 +37,7 @@ def show_plan(request: Request, law: str | None, tokens_a_step: int, unique_toke
         optima.add_column(name, justify="left" if name == "rule" else "right", no_wrap=True)
     for plan in plans:
         wasted = "-" if plan.wasted is None else f"{plan.wasted:.1%}"
-        size, tokens = count(plan.parameters), count(plan.tokens)
+        size, tokens = show_count(plan.parameters), show_count(plan.tokens)
         table.add_row(plan.rule, plan.convention, f"{plan.flops:.3g}", size, tokens, f"{plan.ratio:.1f}", wasted)
         best = plan.optimum
         optima.add_row(
@@ -69,8 +70,8 @@ def show_plan(request: Request, law: str | None, tokens_a_step: int, unique_toke
     if unique_tokens is not None:
         worth = effective_tokens(first.tokens, unique_tokens)
         console.print(
-            f"{count(first.tokens)} tokens out of {count(unique_tokens)} unique ones are worth {count(worth)} "
-            "fresh ones (Muennighoff et al. 2023, arXiv:2305.16264).",
+            f"{show_count(first.tokens)} tokens out of {show_count(unique_tokens)} unique ones are worth "
+            f"{show_count(worth)} fresh ones (Muennighoff et al. 2023, arXiv:2305.16264).",
             highlight=False,
             soft_wrap=True,
         )
@@ -83,7 +84,9 @@ def _off_optimum_table(law: Law, flops: float) -> Table:
         table.add_column(name, justify="right")
     for row in off_optimum(law, flops):
         ratio = row.tokens / row.parameters
-        table.add_row(f"{row.times:g}", count(row.parameters), count(row.tokens), f"{ratio:.1f}", f"{row.wasted:.1%}")
+        table.add_row(
+            f"{row.times:g}", show_count(row.parameters), show_count(row.tokens), f"{ratio:.1f}", f"{row.wasted:.1%}"
+        )
     return table
 
 
@@ -245,14 +248,6 @@ def show_forecast(curve: Path, final_step: int) -> None:
     print("At a constant learning rate: a decay that is still to come lowers it further.")
 
 
-def count(value: float) -> str:
-    """Return a number of parameters or tokens as people write it."""
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
 def _interval(values: tuple[float, float] | None, show: Callable[[float], str] = "{:.4g}".format) -> str:
     if values is None or not all(math.isfinite(value) for value in values):
         return "-"
@@ -260,7 +255,7 @@ def _interval(values: tuple[float, float] | None, show: Callable[[float], str] =
     return f"{low}–{high}"
 
 
-def _range(value: float, interval: tuple[float, float] | None, show: Callable[[float], str] = count) -> str:
+def _range(value: float, interval: tuple[float, float] | None, show: Callable[[float], str] = show_count) -> str:
     return show(value) if interval is None else f"{show(value)} ({_interval(interval, show)})"
 
 

@@ -1,0 +1,8 @@
+"""The Space of the metric bpb: the calculators of hf_core_bpb, bits per byte first."""
+
+from hf_core_bpb.space.app import build_app
+
+demo = build_app("bpb")
+
+if __name__ == "__main__":
+    demo.launch()
