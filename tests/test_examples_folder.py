@@ -24,7 +24,7 @@ def test_the_readme_s_python_runs(hub, pytestconfig):
     batches = "import torch\nvalidation_batches = [(torch.tensor([[5, 6]]), torch.tensor([[6, 7]]))] * 200\n"
     finished = run(["-c", batches + code.replace('"gpt2"', '"tiny"')])
     assert finished.returncode == 0, finished.stderr
-    assert len([float(line) for line in finished.stdout.split()]) == 3
+    assert len([float(line) for line in finished.stdout.split()]) == 4
 
 
 def test_the_readme_s_example_by_hand_is_right(pytestconfig):
