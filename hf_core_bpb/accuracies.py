@@ -1,5 +1,6 @@
 """Accuracies that somebody else has measured, to centered scores and CORE (pure, but for reading the task files)."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
@@ -43,13 +44,21 @@ class AccuracyScores:
 def score_accuracies(accuracies: Mapping[str, float]) -> AccuracyScores:
     """Return the scores of accuracies by task. Raises InputError for unknown tasks, none, and what is no fraction."""
     known = {task.name: task for task in list_tasks()}
-    unknown = sorted(set(accuracies) - set(known))
+    unknown = sorted(map(str, set(accuracies) - set(known)))
     if unknown or not accuracies:
         raise InputError(f"accuracies: expected tasks of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
-    for name, value in accuracies.items():
-        if not 0 <= value <= 1:
-            raise InputError(f"accuracies: expected fractions from 0 to 1, got {value} for {name}")
-    return AccuracyScores(dict(accuracies), {name: known[name] for name in accuracies})
+    read = {name: _fraction(name, value) for name, value in accuracies.items()}
+    return AccuracyScores(read, {name: known[name] for name in read})
+
+
+def _fraction(name: str, value: Any) -> float:
+    try:
+        number = math.nan if isinstance(value, str | bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise InputError(f"accuracies: expected fractions from 0 to 1, got {value!r} for {name}")
+    return number
 
 
 def check_baselines(version: Any) -> Baselines:

@@ -14,7 +14,7 @@ PROG = "hf-core-bpb"
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
 EPILOG = (
     "Other commands: tasks (list the task files), tasks NAME (show one with a rendered prompt), "
-    "scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
+    "compare RUN RUN (output folders), scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
 )
 
 
@@ -126,6 +126,30 @@ def build_scaling_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def build_compare_parser() -> argparse.ArgumentParser:
+    """Return the parser of the compare command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROG} compare",
+        description="Hold runs against the first, item by item and document by document: differences with intervals.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="output folders of two or more runs of one recipe")
+    parser.add_argument("--only", choices=["core", "bpb"], help="compare only one of the two")
+    parser.add_argument("--json", metavar="FILE", help="write everything, the items that flipped by their index too")
+    parser.add_argument("--plot", metavar="FILE", help="write a picture (.png, .svg or .pdf)")
+    return parser
+
+
+def _compare(args: argparse.Namespace) -> int:
+    if len(args.runs) < 2:
+        raise InputError("compare: expected two or more runs, got one")
+    from hf_core_bpb.comparing.command import show_comparison
+
+    show_comparison(
+        [Path(run) for run in args.runs], args.only, *(Path(p) if p else None for p in (args.json, args.plot))
+    )
+    return 0
+
+
 def build_install_parser() -> argparse.ArgumentParser:
     """Return the parser of the install-metric command."""
     parser = argparse.ArgumentParser(
@@ -193,6 +217,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             show_tasks(build_tasks_parser().parse_args(arguments[1:]).name)
             return 0
+        if arguments[:1] == ["compare"]:
+            return _compare(build_compare_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["install-metric"]:
             return _install(build_install_parser().parse_args(arguments[1:]).names)
         if arguments[:1] == ["scaling"]:

@@ -7,32 +7,37 @@ import resource
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import accelerate
 import datasets
 import huggingface_hub
 import torch
 import transformers
+from filelock import FileLock
 from huggingface_hub.utils.tqdm import disable_progress_bars
 from rich.console import Console
 
 from hf_core_bpb import __version__
 from hf_core_bpb.compressors import measure_compressors
-from hf_core_bpb.distributed import leave, main_process_first, process_group
+from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model
+from hf_core_bpb.journal import Journal
+from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model, weights_of
 from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
 from hf_core_bpb.report.run import ModelFacts, Report, RunFacts
 from hf_core_bpb.report.table import print_report
-from hf_core_bpb.runner import CoreRun, TextSource, run_bpb, run_core
+from hf_core_bpb.runner import CoreRun, TextSource, prepare_bpb, prepare_core, score_bpb, score_core
 from hf_core_bpb.scaling.parameters import count_parameters
-from hf_core_bpb.scorer import Scorer, SilentProgress
+from hf_core_bpb.scorer import Scorer, SilentProgress, Workload
+from hf_core_bpb.signature import digest
 from hf_core_bpb.sources import DEFAULT_TEXT, demo_texts, plan_core, read_text
-from hf_core_bpb.store import check_output, write_results
+from hf_core_bpb.store import begin_run, check_output, end_run, lock_output, write_results
 from hf_core_bpb.text import choose_windows
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
 
@@ -93,12 +98,27 @@ def evaluate(options: Options) -> None:
     bpb: dict[str, BpbResult] = {}
     work = Work()
     with TerminalProgress(Console(stderr=True)) if talk else nullcontext(SilentProgress()) as progress:
-        scorer = Scorer(lm, options.batch_tokens, progress)
-        if run is not None:
-            core, done = run_core(scorer, run)
+        prepared_core = prepare_core(lm, run) if run is not None else None
+        prepared_bpb = prepare_bpb(lm, texts, windows) if texts else None
+        workloads = [prepared.workload for prepared in (prepared_core, prepared_bpb) if prepared is not None]
+        # Held by the main process alone, for all of them.
+        locks: list[FileLock] = []
+
+        def begin() -> Journal:
+            locks.append(lock_output(folder))
+            # Another run may have ended in it since.
+            check_output(folder, options.overwrite)
+            return begin_run(folder, _identity(lm, workloads), options.overwrite)
+
+        journal = from_main_process(begin)
+        if talk and (kept := sum(map(len, journal.scored.values()))):
+            print(f"Going on in {folder}: {kept:,} requests are scored already.", file=sys.stderr)
+        scorer = Scorer(lm, options.batch_tokens, progress, journal)
+        if prepared_core is not None:
+            core, done = score_core(scorer, prepared_core)
             work += done
-        if texts:
-            bpb, done = run_bpb(scorer, texts, windows)
+        if prepared_bpb is not None:
+            bpb, done = score_bpb(scorer, prepared_bpb)
             work += done
     if main:
         report = Report(
@@ -109,10 +129,24 @@ def evaluate(options: Options) -> None:
             run=_run_facts(work, scorer.backend, time.monotonic() - started),
         )
         write_results(folder, to_json(report), to_samples(report))
+        end_run(folder, *locks)
         print_report(report, Console())
         if talk:
             print(f"Results and samples: {folder}", file=sys.stderr)
     leave()
+
+
+def _identity(lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any]:
+    """Return what tells this run from all others: what its scores depend on."""
+    digests = [digest for workload in workloads for digest in workload.digests.values()]
+    return {
+        "version": __version__,
+        "model": lm.name,
+        "revision": lm.revision if lm.revision != "folder" else weights_of(Path(lm.name)),
+        "tokenizer": lm.tokenizer_name,
+        "dtype": lm.dtype,
+        "requests": digest(repr(digests)),
+    }
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:

@@ -2,7 +2,10 @@
 
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -14,12 +17,40 @@ from hf_core_bpb.errors import InputError, RunError
 T = TypeVar("T")
 
 
-def process_group() -> PartialState:
-    """Return the group this process belongs to, forming it at the first call.
+@dataclass(frozen=True, slots=True)
+class OneProcess:
+    """A process that shares its work with no other, whatever else was launched."""
+
+    device: torch.device
+    process_index: int = 0
+    num_processes: int = 1
+    is_main_process: bool = True
+
+
+_alone: ContextVar[OneProcess | None] = ContextVar("alone", default=None)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Have this process work by itself, on texts that the others need not have and without waiting for them."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    number = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cpu") if accelerator is None else torch.device(accelerator.type, number)
+    token = _alone.set(OneProcess(device))
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
+def process_group() -> PartialState | OneProcess:
+    """Return the group this process belongs to, forming it at the first call; `alone`, one of its own.
 
     Processes started by torchrun on a machine without an accelerator would each believe that they are
     alone, so there the CPU group is asked for.
     """
+    if (by_itself := _alone.get()) is not None:
+        return by_itself
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=launched and not torch.accelerator.is_available())
 
@@ -30,6 +61,10 @@ def gather_parts(make: Callable[[], T]) -> list[T]:
     Where one of them fails, all raise the error of the first that did, so that none waits for it.
     """
     part, failure = _attempt(make)
+    if _alone.get() is not None:
+        if failure is not None:
+            raise failure
+        return [part]
     parts: list[tuple[T, BaseException | None]] = gather_object([(part, failure)])
     for _, raised in parts:
         if raised is not None:
@@ -48,6 +83,8 @@ def main_process_first(make: Callable[[], T]) -> T:
     Where the main process fails, all raise its error.
     """
     group = process_group()
+    if _alone.get() is not None:
+        return make()
     made: Any = None
     failure: BaseException | None = None
     if group.is_main_process:
@@ -56,6 +93,16 @@ def main_process_first(make: Callable[[], T]) -> T:
     if failure is not None:
         raise failure
     return made if group.is_main_process else make()
+
+
+def from_main_process(make: Callable[[], T]) -> T:
+    """Return what the main process makes, on every process; where it fails, all raise its error."""
+    attempt = _attempt(make) if process_group().is_main_process else (None, None)
+    ((made, failure),) = broadcast_object_list([attempt])
+    if failure is not None:
+        raise failure
+    kept: T = made
+    return kept
 
 
 def _attempt(make: Callable[[], T]) -> tuple[Any, BaseException | None]:
@@ -73,5 +120,7 @@ def _attempt(make: Callable[[], T]) -> tuple[Any, BaseException | None]:
 
 def leave() -> None:
     """Take the group down once all are done, as torch asks of a process that formed one."""
-    process_group().wait_for_everyone()
-    process_group().destroy_process_group()
+    group = process_group()
+    if isinstance(group, PartialState):
+        group.wait_for_everyone()
+        group.destroy_process_group()

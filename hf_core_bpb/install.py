@@ -1,11 +1,12 @@
 """Where evaluate.load finds the metrics: by path from anywhere, by bare id after install_metric."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from hf_core_bpb.errors import InputError, RunError
 
-METRICS = ("bpb", "core")
+METRICS = {"bpb": "Bpb", "core": "Core"}
 NAMESPACE = "hf_core_bpb"
 
 
@@ -25,9 +26,14 @@ def install_metric(name: str) -> Path:
     from datasets import DownloadMode
     from evaluate import loading
 
-    source = Path(metric_path(name)) / f"{name}.py"
+    metric_path(name)
+    evaluate.logging.set_verbosity_error()
     # Private, and the only door: a bare id is looked up on the Hub first and then among what was loaded before.
     try:
+        scratch = tempfile.TemporaryDirectory()
+        # Only the way to the package's own metric, so that an upgrade of the package is one of this too.
+        source = Path(scratch.name) / f"{name}.py"
+        source.write_text(f"from hf_core_bpb.{name}.{name} import {METRICS[name]}\n", encoding="utf-8")
         folder = Path(loading.init_dynamic_modules())
         _, digest = loading._create_importable_file(
             local_path=str(source),
@@ -42,7 +48,9 @@ def install_metric(name: str) -> Path:
         # The newest is loaded; one that was there before keeps its time.
         os.utime(installed / f"{name}.py")
         loading.CachedEvaluationModuleFactory(f"{NAMESPACE}--{name}", module_type="metrics").get_module()
-    except (AttributeError, TypeError, ValueError, OSError) as error:
+    except OSError as error:
+        raise RunError(f"install-metric: expected a cache of modules that can be written, got: {error}") from None
+    except (AttributeError, TypeError, ValueError) as error:
         raise RunError(
             f"install-metric: expected evaluate 0.4.6's module cache, got {evaluate.__version__}'s ({error}); "
             "evaluate.load(hf_core_bpb.metric_path(...)) needs none"

@@ -38,8 +38,12 @@ class KeptModel:
         key = (tokenizer, *(options.get(name) for name in _LOADING))
         if self._loaded is None or self._key != key:
             from hf_core_bpb.distributed import process_group
-            from hf_core_bpb.model import ModelOptions, load_language_model
+            from hf_core_bpb.model import DTYPES, ModelOptions, load_language_model
 
+            if options.get("dtype") not in (None, *DTYPES):
+                raise InputError(
+                    f"{self.metric}: expected dtype to be one of {', '.join(DTYPES)}, got {options['dtype']!r}"
+                )
             wanted = ModelOptions(
                 name=model_id,
                 revision=options.get("revision"),

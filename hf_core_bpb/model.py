@@ -13,9 +13,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.interfaces import Tokenizer
 from hf_core_bpb.scoring.forward import positions_of
+from hf_core_bpb.signature import digest
 
 # For models without positions, such as Mamba: long enough for every prompt of the suites at ten shots.
 UNBOUNDED_MAX_LENGTH = 2048
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def choose_max_length(model: torch.nn.Module, asked: int | None) -> int:
     positions = positions_of(model)
     if asked is None:
         return UNBOUNDED_MAX_LENGTH if positions is None else positions
-    if asked < 2:
+    if not isinstance(asked, int) or asked < 2:
         raise InputError(f"--max-length: expected 2 or more tokens, got {asked}")
     if positions is not None and asked > positions:
         raise InputError(f"--max-length: expected at most the model's {positions} positions, got {asked}")
@@ -112,6 +115,12 @@ def _said_of(option: str, expected: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{option}: expected {expected}, got: {reason(error)}") from None
+
+
+def weights_of(folder: Path) -> str:
+    """Return what changes when the files of a model's folder do: a digest of their names, sizes and times."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return digest(repr([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]))
 
 
 def _resolve_revision(options: ModelOptions) -> str:

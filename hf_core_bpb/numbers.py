@@ -7,11 +7,13 @@ from hf_core_bpb.errors import InputError
 
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 _WRITTEN = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([kmbt]?)", re.IGNORECASE)
+# A comma between thousands; where it stands for a decimal point, nobody can know.
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 
 
 def read_number(text: object, name: str) -> float | None:
     """Return a number such as 1e20, 1,000 or 1.3B, None for an empty field. Raises InputError for anything else."""
-    written = "" if text is None else str(text).strip().replace(",", "").replace("_", "")
+    written = "" if text is None else _THOUSANDS.sub("", str(text).strip()).replace("_", "")
     if not written:
         return None
     match = _WRITTEN.fullmatch(written)

@@ -3,14 +3,18 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
+from hashlib import sha256
 
 from hf_core_bpb.distributed import gather_parts, process_group
+from hf_core_bpb.errors import InputError
 from hf_core_bpb.interfaces import Progress
+from hf_core_bpb.journal import Journal
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.scoring.budget import auto_batch_tokens
-from hf_core_bpb.scoring.engine import Engine
+from hf_core_bpb.scoring.engine import Engine, Record
 from hf_core_bpb.scoring.forward import check_known
+from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Job, share_out
 from hf_core_bpb.scoring.trie import Trie, build_trie
 from hf_core_bpb.types import Request, Scored, Work
@@ -26,12 +30,17 @@ class SilentProgress:
         """Show nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workload:
     """The requests of every stage by its name, and their tries: all that is known before there is a model."""
 
     requests: Mapping[str, list[Request]]
     tries: Mapping[str, Trie]
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What tells the requests of every stage from all others."""
+        return {name: _digest(requests) for name, requests in self.requests.items()}
 
     @property
     def longest(self) -> int:
@@ -85,12 +94,14 @@ class Part:
 class Scorer:
     """Scores workloads on one model, by itself or as one of a group of processes.
 
-    batch_tokens: tokens that a forward holds at most, found from the device's memory where None.
+    batch_tokens: tokens that a forward holds at most, found from the device's memory where None. journal: where
+    every forward is written down as it is done, and whose forwards need not be done again.
     """
 
     lm: LanguageModel
     batch_tokens: int | None = None
     progress: Progress = field(default_factory=SilentProgress)
+    journal: Journal | None = None
     _engine: Engine | None = field(default=None, init=False)
 
     @property
@@ -112,18 +123,29 @@ class Scorer:
         memory runs out on any, all of them halve the budget for what is left.
         """
         check_known(workload.largest_id, self.lm.model)
+        if process_group().num_processes > 1 and len(set(map(str, gather_parts(lambda: workload.digests)))) > 1:
+            raise InputError(
+                "expected the same texts and tasks on every process, which share the work, got different ones; "
+                "each by itself is what the metrics of evaluate do"
+            )
         head = self.engine.forward.headed.head
-        budget = self.batch_tokens or min(gather_parts(partial(auto_batch_tokens, self.lm.model, head)))
+        budget = self._budget(head)
         scored: dict[str, dict[int, Scored]] = {name: {} for name in workload.requests}
         work = Work(minimum_tokens=workload.minimum_tokens)
-        tries = self._tries(workload, scored)
+        if self.journal is not None:
+            for name, digest in workload.digests.items():
+                scored[name] |= self.journal.scored.get(digest, {})
+                work += self.journal.work.get(digest, Work())
+        # Planned as if nothing were done yet, so that what is left runs as it would have run.
+        tries = self._tries(workload, {name: {} for name in workload.requests})
         while True:
-            pieces = self._share_out(tries, budget)
+            pieces = self._share_out(tries, budget, scored)
             parts = gather_parts(partial(self._score_share, workload, pieces))
             for part in parts:
                 work += part.work
                 for name, sums in part.scored.items():
-                    scored[name].update(sums)
+                    # Of a job that was only partly new, what was there before stays.
+                    scored[name] = {**sums, **scored[name]}
             # What was found out holds for the next workload on this model as well.
             self.batch_tokens = budget
             if all(part.finished for part in parts):
@@ -131,6 +153,14 @@ class Scorer:
             budget = max(1, budget // 2)
             _warn(f"a forward ran out of memory: going on with --batch-tokens {budget}")
             tries = self._tries(workload, scored)
+
+    def _budget(self, head: Head) -> int:
+        journal = self.journal
+        asked = self.batch_tokens or (journal.batch_tokens if journal is not None else None)
+        budget = asked or min(gather_parts(partial(auto_batch_tokens, self.lm.model, head)))
+        if journal is not None and journal.batch_tokens != budget:
+            gather_parts(lambda: journal.plan(process_group().process_index, budget))
+        return budget
 
     def _tries(self, workload: Workload, scored: Mapping[str, Mapping[int, Scored]]) -> list[tuple[str, Trie]]:
         """Return the tries of what is not yet scored, with the stage of each."""
@@ -142,8 +172,10 @@ class Scorer:
             for trie in self.engine.tries(requests, [n for n in range(len(requests)) if n not in scored[name]])
         ]
 
-    def _share_out(self, tries: Sequence[tuple[str, Trie]], budget: int) -> list[Piece]:
-        """Return the jobs of every trie, made of shortcuts that every process has found right, in shares."""
+    def _share_out(
+        self, tries: Sequence[tuple[str, Trie]], budget: int, scored: Mapping[str, Mapping[int, Scored]]
+    ) -> list[Piece]:
+        """Return the jobs of every trie that score something new, by shortcuts that all have found right, in shares."""
         longest = max((trie.longest for _, trie in tries), default=0)
         while True:
             planned = [self.engine.plan(trie, budget) for _, trie in tries]
@@ -159,10 +191,11 @@ class Scorer:
                 _warn(f"{model} is scored without the shortcut '{mode}', as right but slower: {failure}")
         self.engine.used |= {job.mode for jobs in planned for job in jobs}
         loads = [0.0] * (process_group().num_processes // self.engine.processes_a_copy)
-        return [
-            Piece(name, trie, share_out(jobs, self.engine.costs, loads))
-            for (name, trie), jobs in zip(tries, planned, strict=True)
-        ]
+        pieces = []
+        for (name, trie), jobs in zip(tries, planned, strict=True):
+            left = [job for job in jobs if not all(number in scored[name] for number in job.numbers(trie))]
+            pieces.append(Piece(name, trie, share_out(left, self.engine.costs, loads)))
+        return pieces
 
     def _score_share(self, workload: Workload, pieces: Sequence[Piece]) -> Part:
         number, place = divmod(process_group().process_index, self.engine.processes_a_copy)
@@ -174,7 +207,8 @@ class Scorer:
             if jobs and finished:
                 self.progress.stage(piece.stage, sum(job.num_tokens for job in jobs))
                 requests = workload.requests[piece.stage]
-                sums, done, finished = self.engine.score(requests, piece.trie, jobs, self.progress)
+                record = self._recorder(workload, piece.stage, place)
+                sums, done, finished = self.engine.score(requests, piece.trie, jobs, self.progress, record)
                 scored.setdefault(piece.stage, {}).update(sums)
                 work += done
         if self.engine.in_step:
@@ -185,6 +219,26 @@ class Scorer:
             self.engine.idle(max(counts) - counts[number])
         # Processes that hold parts of one copy of the model have done the same work together.
         return Part(scored, work if place == 0 else Work(), finished)
+
+    def _recorder(self, workload: Workload, stage: str, place: int) -> Record:
+        """Return what writes a job of a stage down; one of the processes that hold a copy together does it."""
+        journal = self.journal
+        if journal is None or place > 0:
+            return _forget
+        return partial(journal.record, process_group().process_index, workload.digests[stage])
+
+
+def _forget(sums: Mapping[int, Scored], work: Work) -> None:
+    """Write nothing down."""
+
+
+def _digest(requests: Sequence[Request]) -> str:
+    digest = sha256()
+    for request in requests:
+        numbers = (request.start, request.end, request.num_bytes, request.num_characters, len(request.ids))
+        digest.update(repr(numbers).encode())
+        digest.update(request.ids.tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _warn(message: str) -> None:

@@ -1,31 +1,74 @@
-"""The output folder: results.json and a file of samples for each task and text."""
+"""The output folder: results.json, a file of samples for each task and text, and the journal of a run under way."""
 
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from hf_core_bpb import journal
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.signature import digest
 
+_LOCK = ".lock"
+
 
 def check_output(folder: Path, overwrite: bool) -> None:
-    """Raise InputError for a folder with anything of another's in it, or with results that would be lost."""
+    """Raise InputError for a folder with anything of another's in it, or with results that would be lost.
+
+    What a run left that did not end is no hindrance: the same command goes on with it.
+    """
     nearest = next(place for place in [folder, *folder.absolute().parents] if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"--output: expected a folder that can be written, got {folder}")
     if (folder / "results.json").exists():
         if not overwrite:
             raise InputError(f"--output: expected a folder without results (or --overwrite), got {folder}")
-    elif folder.is_dir() and any(folder.iterdir()):
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    # Samples without results are those of a run that was ended while it wrote them.
+    own = {journal.FOLDER, _LOCK, "samples"} if journal.FOLDER in names else {_LOCK}
+    if names - own:
         raise InputError(f"--output: expected a new or empty folder, or one of an earlier run, got {folder}")
+
+
+def lock_output(folder: Path) -> FileLock:
+    """Return the lock of a folder, made if need be, held until this process ends or releases it.
+
+    Raises InputError where another run holds it.
+    """
+    lock = FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"--output: expected a folder that no other run writes to, got {folder}") from None
+    except OSError as error:
+        raise InputError(f"--output: expected a folder that can be written, got: {error}") from None
+    return lock
+
+
+def begin_run(folder: Path, run: Mapping[str, Any], overwrite: bool) -> journal.Journal:
+    """Return the journal of a run in its folder, what an earlier attempt left in it or, to overwrite it, nothing."""
+    if overwrite:
+        shutil.rmtree(folder / journal.FOLDER, ignore_errors=True)
+    return journal.open_journal(folder, run)
+
+
+def end_run(folder: Path, lock: FileLock) -> None:
+    """Remove what only a run under way needs."""
+    shutil.rmtree(folder / journal.FOLDER, ignore_errors=True)
+    lock.release()
+    (folder / _LOCK).unlink(missing_ok=True)
 
 
 def write_results(folder: Path, results: Mapping[str, Any], samples: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
     """Write the samples, then results.json, each whole or not at all; samples of another run are removed."""
-    names = {f"{_file_name(name)}.jsonl": rows for name, rows in samples.items()}
+    names = {samples_path(folder, name).name: rows for name, rows in samples.items()}
     try:
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         for stale in (folder / "samples").glob("*.jsonl"):
@@ -36,6 +79,11 @@ def write_results(folder: Path, results: Mapping[str, Any], samples: Mapping[str
         _write_whole(folder / "results.json", json.dumps(results, indent=2, allow_nan=False) + "\n")
     except OSError as error:
         raise RunError(f"--output: expected to write to {folder}, got: {error}") from None
+
+
+def samples_path(folder: Path, name: str) -> Path:
+    """Return the file of the samples of a task, or of `bpb-` and a text."""
+    return folder / "samples" / f"{_file_name(name)}.jsonl"
 
 
 def _file_name(name: str) -> str:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from huggingface_hub import HfApi, RepoFile
-from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError
 
 FOLDER = Path(__file__).parent
 METRICS = ("bpb", "core")
@@ -61,6 +61,8 @@ def main() -> int:
     parser.add_argument("--push", action="store_true", help="write; without it, only say what would be written")
     args = parser.parse_args()
     api = HfApi()
+    repo = args.namespace
+    print("The Spaces install the package from PyPI: its version in requirements.txt has to be there first.")
     try:
         for metric in METRICS:
             repo = f"{args.namespace}/{metric}"
@@ -75,8 +77,10 @@ def main() -> int:
                     commit_message="Update the metric's card and app",
                 )
                 print(f"  pushed: {made.commit_url}")
-    except HfHubHTTPError as error:
-        print(f"push.py: failed: {str(error).splitlines()[0]}", file=sys.stderr)
+    except Exception as error:
+        # Whatever the Hub or the way to it says: no token, no right to write, no network, no such name.
+        said = " ".join(line.strip() for line in str(error).splitlines() if line.strip()) or type(error).__name__
+        print(f"push.py: failed on {repo}: {said[:300]}", file=sys.stderr)
         return 1
     if not args.push:
         print("Nothing was written. Add --push to write it.")

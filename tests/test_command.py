@@ -23,7 +23,10 @@ def test_a_run_returns_zero_and_ends_in_tables_and_signatures(evaluated):
     finished, folder = evaluated
     assert finished.returncode == 0, finished.stderr
     for name in CORE_11:
-        assert re.search(rf"│ {name} +│ +\d+ │ +4 │ +[01]\.\d{{4}} │ +0\.\d{{4}} │ +[+-]\d\.\d{{4}} │", finished.stdout)
+        assert re.search(
+            rf"│ {name} +│ +\d+ │ +4 │ +[01]\.\d{{4}} │ +\d\.\d\d–\d\.\d\d │ +0\.\d{{4}} │ +[+-]\d\.\d{{4}} │",
+            finished.stdout,
+        )
     assert re.search(r"│ core-11 .* v1 │ +[+-]\d\.\d{4} │", finished.stdout)
     assert (
         "core|suite:core-11|tasks:11|protocol:nanochat|seeds:1337/1234+index|source:hub|baselines:v1" in finished.stdout

@@ -100,5 +100,10 @@ def test_a_push_that_the_hub_refuses_is_one_line(cards, hub):
     finally:
         hub.failures = 0
     assert finished.returncode == 1
-    assert finished.stderr.splitlines()[-1].startswith("push.py: failed: Server error '503")
+    assert finished.stderr.splitlines()[-1].startswith("push.py: failed on someone/bpb: Server error '503")
     assert "Traceback" not in finished.stderr
+    for environment, namespace in (({"HF_HUB_OFFLINE": "1"}, "someone"), ({}, "a/b c")):
+        failed = python([str(cards / "push.py"), "--namespace", namespace], cards, **environment)
+        assert failed.returncode == 1
+        assert f"push.py: failed on {namespace}/bpb: " in failed.stderr
+        assert "Traceback" not in failed.stderr

@@ -31,7 +31,7 @@ def test_numbers_are_read_as_people_write_them(written, value):
     assert read_number(written, "x") == value
 
 
-@pytest.mark.parametrize("written", ["ten", "1e999", "1.2.3", "5 x", "--1", "nan"])
+@pytest.mark.parametrize("written", ["ten", "1e999", "1.2.3", "5 x", "--1", "nan", "3,1", "1,5000"])
 def test_what_is_no_number_is_refused_in_words(written):
     with pytest.raises(InputError, match="x: expected a number such as 1e20, 1,000 or 1.3B, got"):
         read_number(written, "x")
@@ -91,14 +91,22 @@ def test_guessing_is_0_and_eleven_tasks_are_not_called_core():
     eleven = dashboard.read_lines(dashboard.guessing("core-11"))
     assert "the mean of core-11, which is not CORE" in dashboard.headline(eleven)
     assert dashboard.beside(eleven) == {}
-    assert dashboard.read_lines("piqa: 75%").centered("v1") == {"piqa": 0.5}
+    assert dashboard.read_lines("'piqa'; 75 %").centered("v1") == {"piqa": 0.5}
 
 
 def test_a_results_file_becomes_lines(tmp_path):
     content = json.dumps({"core": {"tasks": {"piqa": {"accuracy": 0.75}, "boolq": {"accuracy": 0.62}}}})
     assert dashboard.lines_of_results(content) == "piqa, 0.750000\nboolq, 0.620000"
-    with pytest.raises(InputError, match=r"results.json: expected one with the accuracies"):
-        dashboard.lines_of_results("[]")
+    huge = '{"core": {"tasks": {"piqa": {"accuracy": ' + "9" * 400 + "}}}}"
+    for wrong in (
+        "[]",
+        "[" * 200_000,
+        huge,
+        '{"core": {"tasks": {}}}',
+        '{"core": {"tasks": {"piqa": {"accuracy": NaN}}}}',
+    ):
+        with pytest.raises(InputError):
+            dashboard.lines_of_results(wrong)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import Any
 
 import datasets
 import evaluate
 
 from hf_core_bpb import __version__
+from hf_core_bpb.documents import make_document
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
 from hf_core_bpb.report.results import bpb_values
@@ -58,6 +61,7 @@ class Bpb(evaluate.Metric):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._holds: str | None = None
         self._models = KeptModel("bpb")
+        self._taken: list[Any] = []
 
     def _info(self) -> evaluate.MetricInfo:
         sums = {
@@ -75,51 +79,52 @@ class Bpb(evaluate.Metric):  # type: ignore[misc]
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **sums: Any) -> None:
         """Add texts, or rows of sums. Raises ValueError for what is neither, and for both in one metric."""
-        rows = _rows(predictions, sums)
-        kind = "texts" if isinstance(rows[0], str) else "sums"
-        if len(self) > 0 and self._holds != kind:
-            raise InputError(f"predictions: expected {self._holds}, as they were before, got {kind}")
-        if kind == "texts" and self.num_process > 1:
-            raise InputError(
-                "predictions: expected sums (nats and bytes) in several processes, which only the first computes "
-                "from, got texts; score them on each process and add what comes out"
-            )
-        self._holds = kind
-        super().add_batch(predictions=rows)
+        self._add(_rows(predictions, sums))
 
     def add(self, *, prediction: Any = None, reference: Any = None, **sums: Any) -> None:
         """Add one text, or one row of sums."""
+        # evaluate.combine says predictions where it means a single one.
+        one = sums.pop("predictions", prediction)
+        sums.pop("references", None)
         columns = {name: [value] for name, value in sums.items()}
-        self.add_batch(predictions=None if prediction is None else [prediction], **columns)
+        self.add_batch(predictions=None if one is None else [one], **columns)
 
     def compute(self, *, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, Any] | None:
         """Return bits per byte of all that was added, None on all processes but the first.
 
-        Nothing is stored of what does not fit, and what was added before stays.
+        What does not fit is refused before anything is stored; what was added before stays then.
         """
         sums = {name: options.pop(name) for name in _SUMS if name in options}
         unknown = sorted(set(options) - {*MODEL_OPTIONS, *_SCORING})
         if unknown:
             known = ", ".join(("predictions", *_SUMS, *MODEL_OPTIONS, *_SCORING))
             raise InputError(f"bpb: expected keywords of {known}; got {', '.join(unknown)}")
-        if predictions is not None or sums:
-            self.add_batch(predictions=predictions, **sums)
-        if len(self) == 0:
+        rows = _rows(predictions, sums) if predictions is not None or sums else []
+        holds = self._kind(rows) if rows else self._holds if len(self) > 0 else None
+        if holds is None:
             raise InputError("bpb: expected texts or rows of nats and bytes, got none")
-        if self._holds == "texts":
-            model, tokenizer = self._models.get(options)
-            scoring = {name: options[name] for name in _SCORING if name in options}
-            options = {"model": model, "tokenizer": tokenizer, **scoring}
+        if holds == "texts":
+            options = self._ready(options)
         elif options:
             raise InputError(f"bpb: expected no {', '.join(options)} with rows of nats and bytes, got them")
-        found: dict[str, Any] | None = super().compute(**options)
+        if rows:
+            self._add(rows)
+        try:
+            found: dict[str, Any] | None = super().compute(**options)
+        except Exception:
+            self._put_back()
+            raise
         return found
 
     def _compute(self, *, predictions: Sequence[Any], **options: Any) -> dict[str, Any]:
+        self._taken = list(predictions)
         if isinstance(predictions[0], str):
             from hf_core_bpb.api import bits_per_byte
+            from hf_core_bpb.distributed import alone
 
-            result = bits_per_byte(options.pop("model"), options.pop("tokenizer"), list(predictions), **options)
+            # A metric computes where it is called, on what it was given there.
+            with alone():
+                result = bits_per_byte(options.pop("model"), options.pop("tokenizer"), self._taken, **options)
         else:
             documents = _scored(predictions)
             result = BpbResult(sum(documents, Scored()), documents, f"bpb|sums|version:{__version__}")
@@ -128,6 +133,51 @@ class Bpb(evaluate.Metric):  # type: ignore[misc]
         values = bpb_values(result)
         unknown = [name for name in _COUNTS if values[name] == 0]
         return {**values, **dict.fromkeys(unknown), "signature": result.signature}
+
+    def _kind(self, rows: Sequence[Any]) -> str:
+        """Return what rows are. Raises InputError for another kind than was added before."""
+        kind = "texts" if isinstance(rows[0], str) else "sums"
+        if len(self) > 0 and self._holds != kind:
+            raise InputError(f"predictions: expected {self._holds}, as they were before, got {kind}")
+        if kind == "texts" and self.num_process > 1:
+            raise InputError(
+                "predictions: expected sums (nats and bytes) in several processes, which only the first computes "
+                "from, got texts; score them with a metric of its own on each process, and add what comes out"
+            )
+        return kind
+
+    def _add(self, rows: Sequence[Any]) -> None:
+        self._holds = self._kind(rows)
+        super().add_batch(predictions=rows)
+
+    def _ready(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return options with the model they name, loaded if need be; what cannot be is refused here."""
+        from hf_core_bpb.distributed import alone
+        from hf_core_bpb.model import choose_max_length
+        from hf_core_bpb.text import choose_windows
+
+        for name in ("max_length", "stride", "batch_tokens"):
+            value = options.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise InputError(f"bpb: expected {name} to be a whole number of 1 or more, got {value!r}")
+        with alone():
+            model, tokenizer = self._models.get(options)
+        length = choose_max_length(model, options.get("max_length"))
+        choose_windows(length, options.get("stride"), bool(options.get("packed")))
+        scoring = {name: options[name] for name in _SCORING if name in options}
+        return {"model": model, "tokenizer": tokenizer, **scoring}
+
+    def _put_back(self) -> None:
+        """Have what a computation has failed on to be computed from again."""
+        taken, self._taken = self._taken, []
+        if self.num_process > 1 or not taken:
+            return
+        locks, paths = (getattr(self, name) or [] for name in ("filelocks", "file_paths"))
+        for lock, path in zip(locks, paths, strict=True):
+            Path(path).unlink(missing_ok=True)
+            lock.release()
+        self.data = self.writer = self.buf_writer = self.filelocks = self.file_paths = None
+        super().add_batch(predictions=taken)
 
 
 def _rows(predictions: Any, sums: Mapping[str, Any]) -> list[Any]:
@@ -138,22 +188,31 @@ def _rows(predictions: Any, sums: Mapping[str, Any]) -> list[Any]:
     if predictions is not None and sums:
         raise InputError(f"bpb: expected predictions or columns of sums, got both ({', '.join(sums)})")
     if sums:
-        columns = {name: list(column) for name, column in sums.items() if column is not None}
+        columns = {name: _list(column, name) for name, column in sums.items() if column is not None}
         if len({len(column) for column in columns.values()}) > 1:
             lengths = ", ".join(f"{len(column)} {name}" for name, column in columns.items())
             raise InputError(f"bpb: expected columns of one length, got {lengths}")
         predictions = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if predictions is None or isinstance(predictions, str | Mapping) or len(predictions) == 0:
-        got = "none" if predictions is None else f"an empty {type(predictions).__name__}"
-        got = f"a single {type(predictions).__name__}" if isinstance(predictions, str | Mapping) else got
-        raise InputError(f"predictions: expected a list of one or more texts, or rows of nats and bytes, got {got}")
-    rows = list(predictions)
+    rows = _list(predictions, "predictions")
+    if not rows:
+        raise InputError("predictions: expected one or more texts, or rows of nats and bytes, got none")
     if all(isinstance(row, str) for row in rows):
         for number, text in enumerate(rows):
             if not text:
                 raise InputError(f"predictions[{number}]: expected text, got an empty one")
+            make_document(text, f"predictions[{number}]")
         return rows
     return [_row(row, f"predictions[{number}]") for number, row in enumerate(rows)]
+
+
+def _list(values: Any, name: str) -> list[Any]:
+    """Return a list of what comes one after another. Raises InputError for what has no order, or is but one."""
+    if isinstance(values, str | bytes | Mapping | AbstractSet) or hasattr(values, "columns"):
+        raise InputError(f"{name}: expected a list, got a single {type(values).__name__}")
+    try:
+        return list(values)
+    except TypeError:
+        raise InputError(f"{name}: expected a list, got {type(values).__name__}") from None
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:
@@ -165,13 +224,16 @@ def _row(row: Any, where: str) -> dict[str, Any]:
         if value is None and name in _COUNTS:
             continue
         try:
-            fits = math.isfinite(value) and value >= 0 and (name == "nats" or value == int(value))
-        except TypeError:
+            number = float(value)
+            fits = math.isfinite(number) and 0 <= number < 2**63 and (name == "nats" or number.is_integer())
+        except (TypeError, ValueError, OverflowError):
             fits = False
         if not fits:
             kind = "a finite number" if name == "nats" else "a whole number"
             raise InputError(f"{where}: expected {name} to be {kind} of 0 or more, got {value!r}")
         complete[name] = float(value) if name == "nats" else int(value)
+    if (complete["characters"] or 0) > complete["bytes"]:
+        raise InputError(f"{where}: expected at most as many characters as bytes, got {complete['characters']}")
     return complete
 
 

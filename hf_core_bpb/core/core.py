@@ -1,15 +1,18 @@
 """The evaluate metric core: centered scores and CORE of answers, of accuracies, or of a model."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, get_args
 
 import datasets
 import evaluate
+import numpy as np
 
 from hf_core_bpb import __version__
 from hf_core_bpb.accuracies import AccuracyScores, check_baselines, score_accuracies
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
+from hf_core_bpb.registry import list_tasks
 from hf_core_bpb.types import Baselines
 
 _DESCRIPTION = """\
@@ -66,26 +69,31 @@ class Core(evaluate.Metric):  # type: ignore[misc]
     def add_batch(self, *, predictions: Any = None, references: Any = None) -> None:
         """Add answers with what is right. Raises ValueError for answers that do not fit."""
         answers, rows = _rows(predictions, references)
-        score_accuracies(dict.fromkeys((row["task"] for row in rows), 0.0))
         super().add_batch(predictions=answers, references=rows)
 
-    def add(self, *, prediction: Any = None, reference: Any = None) -> None:
+    def add(self, *, prediction: Any = None, reference: Any = None, **more: Any) -> None:
         """Add one answer, with {"task": ..., "answer": ...}."""
-        self.add_batch(predictions=[prediction], references=[reference])
+        # evaluate.combine says predictions and references where it means single ones.
+        one, right = more.pop("predictions", prediction), more.pop("references", reference)
+        if more:
+            raise InputError(f"core: expected prediction and reference, got {', '.join(more)}")
+        self.add_batch(predictions=[one], references=[right])
 
     def compute(self, *, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, Any] | None:
-        """Return CORE of all that was added, of accuracies or of a model; None on all processes but the first."""
+        """Return CORE of all that was added, of accuracies or of a model; None on all processes but the first.
+
+        What does not fit is refused before anything is stored; what was added before stays then.
+        """
         unknown = sorted(set(options) - {"accuracies", "baselines", *MODEL_OPTIONS, *_RUN})
         if unknown:
             known = ", ".join(("predictions", "references", "accuracies", "baselines", *MODEL_OPTIONS, *_RUN))
             raise InputError(f"core: expected keywords of {known}; got {', '.join(unknown)}")
         baselines = options.pop("baselines", None)
         version = check_baselines(baselines) if baselines is not None else None
-        if predictions is not None or references is not None:
-            self.add_batch(predictions=predictions, references=references)
         accuracies = options.pop("accuracies", None)
+        has_answers = predictions is not None or references is not None
         ways = {
-            "answers": len(self) > 0,
+            "answers": has_answers or len(self) > 0,
             "accuracies": accuracies is not None,
             "a model": options.get("model") is not None or options.get("model_id") is not None,
         }
@@ -100,6 +108,8 @@ class Core(evaluate.Metric):  # type: ignore[misc]
             if not isinstance(accuracies, Mapping):
                 raise InputError(f"accuracies: expected fractions by task, got a {type(accuracies).__name__}")
             return _values(score_accuracies(accuracies), version or "v1", {})
+        if has_answers:
+            self.add_batch(predictions=predictions, references=references)
         found: dict[str, Any] | None = super().compute(baselines=version)
         return found
 
@@ -115,11 +125,14 @@ class Core(evaluate.Metric):  # type: ignore[misc]
 
     def _of_model(self, options: dict[str, Any], baselines: Baselines | None) -> dict[str, Any]:
         from hf_core_bpb.api import evaluate_core
+        from hf_core_bpb.distributed import alone
         from hf_core_bpb.report.results import core_values
 
-        model, tokenizer = self._models.get(options)
-        run = {name: options[name] for name in _RUN if name in options}
-        result = evaluate_core(model, tokenizer, baselines=baselines, **run)
+        # A metric computes where it is called.
+        with alone():
+            model, tokenizer = self._models.get(options)
+            run = {name: options[name] for name in _RUN if name in options}
+            result = evaluate_core(model, tokenizer, baselines=baselines, **run)
         return {**core_values(result), "signature": result.signature}
 
 
@@ -147,38 +160,54 @@ def _values(scores: AccuracyScores, version: Baselines, counts: Mapping[str, int
 def _rows(predictions: Any, references: Any) -> tuple[list[str], list[dict[str, str]]]:
     """Return answers with their rows of task and right answer. Raises InputError for what does not fit together."""
     if isinstance(predictions, Mapping) and isinstance(references, Mapping):
-        if set(predictions) != set(references):
-            unpaired = sorted(set(predictions) ^ set(references))
-            raise InputError(f"predictions, references: expected the same tasks, got {', '.join(unpaired)} in one")
-        for task in predictions:
-            if len(predictions[task]) != len(references[task]):
-                got = f"{len(predictions[task])} and {len(references[task])}"
-                raise InputError(f"{task}: expected as many predictions as references, got {got}")
-        references = [{"task": task, "answer": answer} for task in predictions for answer in references[task]]
-        predictions = [answer for answers in predictions.values() for answer in answers]
-    if not _is_list(predictions) or not _is_list(references):
-        got = f"{type(predictions).__name__} and {type(references).__name__}"
-        raise InputError(f"predictions, references: expected answers by task in both, or two lists, got {got}")
-    if len(predictions) != len(references) or len(predictions) == 0:
-        got = f"{len(predictions)} and {len(references)}"
+        predictions, references = _flat(predictions, references)
+    answers, rights = _list(predictions, "predictions"), _list(references, "references")
+    if len(answers) != len(rights) or not answers:
+        got = f"{len(answers)} and {len(rights)}"
         raise InputError(f"predictions, references: expected as many of each, one or more, got {got}")
+    known = {task.name for task in list_tasks()}
     rows = []
-    for number, row in enumerate(references):
-        if not isinstance(row, Mapping) or set(row) != {"task", "answer"} or not isinstance(row["task"], str):
+    for number, row in enumerate(rights):
+        if not isinstance(row, Mapping) or set(row) != {"task", "answer"}:
             raise InputError(f"references[{number}]: expected a task and an answer, got {row!r}")
+        if row["task"] not in known:
+            raise InputError(f"references: expected tasks of {', '.join(sorted(known))}, got {row['task']!r}")
         rows.append({"task": row["task"], "answer": _answer(row["answer"], f"references[{number}]")})
-    return [_answer(value, f"predictions[{number}]") for number, value in enumerate(predictions)], rows
+    return [_answer(value, f"predictions[{number}]") for number, value in enumerate(answers)], rows
 
 
-def _is_list(value: Any) -> bool:
-    return hasattr(value, "__len__") and hasattr(value, "__iter__") and not isinstance(value, str | Mapping)
+def _flat(predictions: Mapping[str, Any], references: Mapping[str, Any]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Return answers by task as answers and rows. Raises InputError for tasks and numbers that do not match."""
+    unpaired = sorted(map(str, set(predictions) ^ set(references)))
+    if unpaired:
+        raise InputError(f"predictions, references: expected the same tasks, got {', '.join(unpaired)} in one")
+    answers, rows = [], []
+    for task in predictions:
+        given, right = _list(predictions[task], str(task)), _list(references[task], str(task))
+        if len(given) != len(right) or not given:
+            raise InputError(
+                f"{task}: expected as many predictions as references, one or more, got {len(given)} and {len(right)}"
+            )
+        answers += given
+        rows += [{"task": task, "answer": answer} for answer in right]
+    return answers, rows
+
+
+def _list(values: Any, name: str) -> list[Any]:
+    """Return a list of what comes one after another. Raises InputError for what has no order, or is but one."""
+    if not isinstance(values, str | bytes | Mapping | AbstractSet) and not hasattr(values, "columns"):
+        try:
+            return list(values)
+        except TypeError:
+            pass
+    raise InputError(f"{name}: expected answers by task in both, or two lists, got {type(values).__name__}")
 
 
 def _answer(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value.strip()
     try:
-        if not isinstance(value, bool) and value == int(value):
+        if not isinstance(value, bool | np.bool_) and value == int(value) >= 0:
             return str(int(value))
     except (TypeError, ValueError, OverflowError):
         pass

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, get_args
 
 from hf_core_bpb import __version__
-from hf_core_bpb.intervals import bpb_ci95
+from hf_core_bpb.intervals import accuracy_ci95, bpb_ci95, core_ci95
 from hf_core_bpb.report.run import Report
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Scored, TaskResult
 
@@ -48,6 +48,7 @@ def core_values(core: CoreResult) -> dict[str, Any]:
         "baselines": core.baselines,
         "core": core.core,
         "core_by_baselines": {version: core.core_by(version) for version in get_args(Baselines)},
+        "ci95": core_ci95(core, core.baselines),
         "tasks": {name: _task(result, core.baselines) for name, result in core.tasks.items()},
     }
 
@@ -57,6 +58,7 @@ def _task(result: TaskResult, version: Baselines) -> dict[str, Any]:
     return {
         "accuracy": result.accuracy,
         "centered": result.centered(version),
+        "ci95": accuracy_ci95(result),
         "n": result.num_items,
         "num_fewshot": result.num_fewshot,
         "random_baseline": result.task.baselines[version],
@@ -129,6 +131,7 @@ def _item_rows(result: TaskResult) -> Iterator[dict[str, Any]]:
             "tokens": [option.num_tokens for option in item.options],
             "bytes": [option.num_bytes for option in item.options],
             "truncated": item.truncated,
+            **({"category": item.category} if item.category else {}),
         }
 
 

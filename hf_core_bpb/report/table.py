@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hf_core_bpb.intervals import accuracy_ci95, bpb_ci95, core_ci95, least_difference
 from hf_core_bpb.report.run import Report
 from hf_core_bpb.types import Baselines, CoreResult
 
@@ -32,7 +33,7 @@ def core_table(core: CoreResult) -> Table:
         title = "Demo rows written for this package: not the benchmark, nothing to compare with"
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.add_column("task")
-    for name in ("shots", "n", "accuracy", "baseline", "centered"):
+    for name in ("shots", "n", "accuracy", "95 %", "baseline", "centered"):
         table.add_column(name, justify="right")
     for name, result in core.tasks.items():
         table.add_row(
@@ -40,31 +41,41 @@ def core_table(core: CoreResult) -> Table:
             str(result.num_fewshot),
             str(result.num_items),
             f"{result.accuracy:.4f}",
+            "{:.2f}–{:.2f}".format(*accuracy_ci95(result)),
             f"{result.task.baselines[core.baselines]:.4f}",
             f"{result.centered(core.baselines):+.4f}",
         )
     table.add_section()
-    table.add_row(core.suite, "", "", "", core.baselines, f"{core.core:+.4f}", style="bold")
+    interval = core_ci95(core, core.baselines)
+    shown = "{:+.3f}–{:+.3f}".format(*interval)
+    table.add_row(core.suite, "", "", "", shown, core.baselines, f"{core.core:+.4f}", style="bold")
     for version in get_args(Baselines):
         if core.core_by(version) != core.core:
-            table.add_row(core.suite, "", "", "", version, f"{core.core_by(version):+.4f}")
+            table.add_row(core.suite, "", "", "", "", version, f"{core.core_by(version):+.4f}")
+    captions = [
+        f"95 %: over items. Of two such runs of different models, differences of {core.suite} below "
+        f"{least_difference(interval):.3f} are not told apart (hf-core-bpb compare pairs items, and tells more)."
+    ]
     truncated = {name: result.num_truncated for name, result in core.tasks.items() if result.num_truncated}
     if truncated:
-        table.caption = "Cut on the left to fit the context: " + ", ".join(
-            f"{name} {count} of {core.tasks[name].num_items}" for name, count in truncated.items()
+        captions.append(
+            "Cut on the left to fit the context: "
+            + ", ".join(f"{name} {count} of {core.tasks[name].num_items}" for name, count in truncated.items())
         )
+    table.caption = "\n".join(captions)
     return table
 
 
 def bpb_table(report: Report) -> Table:
     """Return bits per byte by text, with its size and what the same nats are in other units."""
     table = Table(title="Bits per byte", title_justify="left")
-    for name in ("bpb", "bits/char", "token ppl", "documents", "bytes"):
+    for name in ("bpb", "95 %", "bits/char", "token ppl", "docs", "bytes"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("text", overflow="fold")
     for name, result in report.bpb.items():
         table.add_row(
             f"{result.bpb:.4f}",
+            "-" if (interval := bpb_ci95(result.documents)) is None else "{:.3f}–{:.3f}".format(*interval),
             "-" if result.bits_per_character is None else f"{result.bits_per_character:.4f}",
             f"{result.token_perplexity:.2f}",
             f"{len(result.documents):,}",

@@ -1,6 +1,6 @@
 """Requests to sums on one model: the shortcuts that hold on it, the jobs they make, the forwards."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs
 from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
 from hf_core_bpb.scoring.trie import Trie, build_trie
 from hf_core_bpb.types import Request, Scored, Work
+
+Record = Callable[[Mapping[int, Scored], Work], None]
 
 SHORTCUTS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
 
@@ -100,11 +102,12 @@ class Engine:
         return refused
 
     def score(
-        self, requests: Sequence[Request], trie: Trie, jobs: Sequence[Job], progress: Progress
+        self, requests: Sequence[Request], trie: Trie, jobs: Sequence[Job], progress: Progress, record: Record
     ) -> tuple[dict[int, Scored], Work, bool]:
         """Return the sums of every request in the jobs, by its number, what that took, and whether it was all.
 
-        It is not where memory ran out. Raises RunError where it ran out on a single row.
+        It is not where memory ran out. record is told of every job that is done.
+        Raises RunError where memory ran out on a single row.
         """
         scored: dict[int, Scored] = {}
         work = Work()
@@ -112,7 +115,7 @@ class Engine:
             for job in jobs:
                 head_rows = self.forward.headed.head_rows
                 try:
-                    scored |= self.forward.run(job, trie, requests)
+                    sums = self.forward.run(job, trie, requests)
                 except RuntimeError as error:
                     if not is_out_of_memory(error) or self.in_step:
                         raise
@@ -122,7 +125,10 @@ class Engine:
                             "try --max-length or a smaller --dtype"
                         ) from None
                     return scored, work, False
-                work += Work(job.num_forwards, job.num_tokens, self.forward.headed.head_rows - head_rows)
+                done = Work(job.num_forwards, job.num_tokens, self.forward.headed.head_rows - head_rows)
+                record(sums, done)
+                scored |= sums
+                work += done
                 progress.advance(job.num_tokens)
         return scored, work, True
 

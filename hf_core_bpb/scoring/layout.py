@@ -66,13 +66,10 @@ def lay_out(job: Job, trie: Trie, requests: Sequence[Request]) -> Layout:
     """Return the arrays of a job's forwards."""
     places: dict[int, tuple[int, int]] = {}
     num_places = 0
-    for step in job.steps:
-        for row in step.rows:
-            for path in range(row.first, row.last):
-                for number in trie.hosted[path]:
-                    end = num_places + requests[number].end - requests[number].start
-                    places[number] = (num_places, end)
-                    num_places = end
+    for number in job.numbers(trie):
+        end = num_places + requests[number].end - requests[number].start
+        places[number] = (num_places, end)
+        num_places = end
     padding_P = np.array([job.depth - depth for _, depth in job.prefixes], dtype=np.int64)
     of_prefixes = Reads()
     steps = tuple(_lay_out_step(step, job, trie, requests, places, padding_P, of_prefixes) for step in job.steps)

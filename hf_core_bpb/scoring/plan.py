@@ -95,6 +95,13 @@ class Job:
         """Keys that a token may find in front of it, padding included."""
         return self.depth + max(step.length for step in self.steps)
 
+    def numbers(self, trie: Trie) -> Iterator[int]:
+        """Yield the numbers of the requests that are scored by it."""
+        for step in self.steps:
+            for row in step.rows:
+                for path in range(row.first, row.last):
+                    yield from trie.hosted[path]
+
     @property
     def is_divisible(self) -> bool:
         """Whether a smaller budget would make smaller forwards of it."""

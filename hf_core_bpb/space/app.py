@@ -4,7 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import gradio as gr
+try:
+    import gradio as gr
+except ImportError:
+    raise ImportError('the calculators need gradio: pip install "hf_core_bpb[space]"') from None
 
 from hf_core_bpb import __version__
 from hf_core_bpb.conversions import QUANTITIES
@@ -68,13 +71,17 @@ def _bits_tab(app: gr.Blocks) -> None:
             quantity, read_number(value, quantity), read_count(tokens, "tokens"), read_count(num_bytes, "bytes"), text
         )
         bpb = result.quantities.get("bits per byte")
-        head = f"## {bpb:.4f} bits per byte\n" if bpb is not None else ""
+        head = "" if bpb is None else f"## {bpb:.4f} bits per byte\n" if bpb < 1e4 else f"## {bpb:.4g} bits per byte\n"
         rows = [[name, f"{number:.6g}"] for name, number in result.quantities.items()]
         return head + result.reading, rows, figures.draw_bits(bpb, result.compressors)
 
     def count(text: str) -> dict[str, Any]:
         # The field can be written into where there is no text to count.
-        return gr.update(value=bits.count_text(text), interactive=False) if text else gr.update(interactive=True)
+        try:
+            return gr.update(value=bits.count_text(text), interactive=not text)
+        except InputError:
+            # Said where it is computed with.
+            return gr.update(value="", interactive=False)
 
     text.change(count, text, num_bytes, show_progress="hidden")
     inputs, outputs = [text, quantity, value, tokens, num_bytes], [message, found, plot]
@@ -141,7 +148,7 @@ def _core_tab(app: gr.Blocks) -> None:
         if path is None:
             return gr.skip(), gr.skip()
         try:
-            return dashboard.lines_of_results(Path(path).read_text(encoding="utf-8", errors="replace")), ""
+            return dashboard.lines_of_results(Path(path).read_text(encoding="utf-8-sig", errors="replace")), ""
         except InputError as error:
             return gr.skip(), _say(error)
 

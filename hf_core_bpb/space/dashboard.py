@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ def read_lines(text: str) -> AccuracyScores:
     """
     accuracies: dict[str, float] = {}
     for number, line in enumerate(text.splitlines(), 1):
-        words = line.replace(",", " ").replace("\t", " ").replace(":", " ").split()
+        words = re.sub(r"[,;:\t\"']", " ", line).replace(" %", "%").split()
         if not words:
             continue
         if len(words) != 2:
@@ -63,8 +64,10 @@ def lines_of_results(content: str) -> str:
     """Return the lines of a results.json. Raises InputError for a file that is none."""
     try:
         tasks: Any = json.loads(content)["core"]["tasks"]
-        return "\n".join(f"{name}, {task['accuracy']:.6f}" for name, task in tasks.items())
-    except (ValueError, KeyError, TypeError, AttributeError):
+        lines = [f"{name}, {float(task['accuracy']):.6f}" for name, task in tasks.items()]
+        read_lines("\n".join(lines))
+        return "\n".join(lines)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         raise InputError("results.json: expected one with the accuracies of CORE's tasks, got something else") from None
 
 

@@ -1,0 +1,1 @@
+"""Finished runs held against each other, item by item and document by document."""

@@ -1,0 +1,101 @@
+"""Two runs of one recipe, and how their numbers differ; runs of different recipes are refused."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hf_core_bpb.comparing.paired import (
+    Difference,
+    PairedShare,
+    compare_documents,
+    compare_shares,
+    correct_by_holm,
+    pair_shares,
+)
+from hf_core_bpb.comparing.saved import SavedRun
+from hf_core_bpb.errors import InputError
+
+# What is a model's own, or changes no number by more than rounding: said, and no reason to refuse.
+_OF_THE_MODEL = ("first", "dtype", "tokenizer", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a run differs from another: CORE, its tasks, bits per byte by text, and recipes that differ harmlessly."""
+
+    before: SavedRun
+    after: SavedRun
+    core: Difference | None
+    tasks: list[Difference]
+    texts: list[Difference]
+    notes: list[str]
+
+
+def compare_runs(before: SavedRun, after: SavedRun, only: str | None = None) -> Comparison:
+    """Return the differences of the second run from the first, of `core`, of `bpb` or of both.
+
+    Raises InputError, with reasons, where the runs share nothing that can be compared.
+    """
+    notes = check_recipes(before, after, only)
+    core, tasks = _compare_core(before, after) if only != "bpb" and before.items and after.items else (None, [])
+    texts = _compare_texts(before, after) if only != "core" else []
+    return Comparison(before, after, core, tasks, texts, notes)
+
+
+def check_recipes(before: SavedRun, after: SavedRun, only: str | None) -> list[str]:
+    """Return what differs and does not matter. Raises InputError for what does."""
+    first, second = (
+        {name: recipe for name, recipe in run.recipes.items() if only is None or name.split(" ")[0] == only}
+        for run in (before, after)
+    )
+    if set(first) != set(second) or not first:
+        raise InputError(
+            f"compare: expected runs of the same things in {before.folder} and {after.folder}, "
+            f"got {', '.join(first) or 'none'} and {', '.join(second) or 'none'}"
+            + ("" if only is not None else "; --only core or --only bpb compares one of the two")
+        )
+    notes: list[str] = []
+    wrong: list[str] = []
+    for name, recipe in first.items():
+        for field in {**recipe, **second[name]}:
+            values = (recipe.get(field), second[name].get(field))
+            if values[0] != values[1]:
+                said = f"{name} {field}: {values[0]} and {values[1]}"
+                (notes if field in _OF_THE_MODEL else wrong).append(said)
+    if wrong:
+        raise InputError(
+            f"compare: expected runs of one recipe in {before.folder} and {after.folder}, got {'; '.join(wrong)}"
+        )
+    return notes
+
+
+def _compare_core(before: SavedRun, after: SavedRun) -> tuple[Difference, list[Difference]]:
+    tasks = before.results["core"]["tasks"]
+    differences = []
+    all_shares: list[PairedShare] = []
+    for name in tasks:
+        rows = before.items[name], after.items[name]
+        if [(r["index"], r.get("gold")) for r in rows[0]] != [(r["index"], r.get("gold")) for r in rows[1]]:
+            raise InputError(f"compare: expected the same items of {name} in both, got others")
+        shares, won, lost = pair_shares(*rows, weight=1.0)
+        difference, interval, p_value = compare_shares(shares)
+        first, second = (float(run.results["core"]["tasks"][name]["accuracy"]) for run in (before, after))
+        differences.append(Difference(name, first, second, difference, interval, p_value, None, won, lost))
+        all_shares += pair_shares(*rows, weight=1 / (len(tasks) * (1 - tasks[name]["random_baseline"])))[0]
+    first, second = (float(run.results["core"]["core"]) for run in (before, after))
+    core = Difference(before.results["core"]["suite"], first, second, *compare_shares(all_shares))
+    return core, correct_by_holm(differences)
+
+
+def _compare_texts(before: SavedRun, after: SavedRun) -> list[Difference]:
+    differences = []
+    for name in before.documents:
+        rows = before.documents[name], after.documents[name]
+        sizes = [[(row["index"], row["bytes"]) for row in held] for held in rows]
+        if sizes[0] != sizes[1]:
+            raise InputError(f"compare: expected documents of the same bytes of {name} in both, got others")
+        nats_before, nats_after = (np.array([row["nats"] for row in held]) for held in rows)
+        num_bytes = np.array([row["bytes"] for row in rows[0]], dtype=float)
+        first, second = (float(run.results["bpb"][name]["bpb"]) for run in (before, after))
+        differences.append(Difference(name, first, second, *compare_documents(nats_before, nats_after, num_bytes)))
+    return differences

@@ -1,0 +1,75 @@
+"""A finished run as it lies on the disk."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_core_bpb.errors import InputError, reason
+from hf_core_bpb.store import samples_path
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRun:
+    """results.json, the rows of every task's items, and those of every text's documents."""
+
+    folder: Path
+    results: Mapping[str, Any]
+    items: Mapping[str, Rows]
+    documents: Mapping[str, Rows]
+
+    @property
+    def name(self) -> str:
+        """The model's id."""
+        return str(self.results["model"]["id"])
+
+    @property
+    def recipes(self) -> dict[str, dict[str, str]]:
+        """What each number depends on beside the model: by `core`, and by `bpb` with each text's name."""
+        lines = str(self.results["signature"]).split(" ")
+        names = [*(["core"] if self.items else []), *(f"bpb {text}" for text in self.documents)]
+        return {
+            name: dict(_field(part) for part in line.split("|")[1:]) for name, line in zip(names, lines, strict=True)
+        }
+
+
+def _field(part: str) -> tuple[str, str]:
+    name, _, value = part.partition(":")
+    return name, value
+
+
+def read_run(folder: Path) -> SavedRun:
+    """Return the run in an output folder. Raises InputError for a folder that holds no finished run."""
+    path = folder / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+        tasks = list(results.get("core", {}).get("tasks", {}))
+        texts = list(results.get("bpb", {}))
+        run = SavedRun(
+            folder,
+            results,
+            {name: _read_rows(samples_path(folder, name), ("index", "correct")) for name in tasks},
+            {name: _read_rows(samples_path(folder, f"bpb-{name}"), ("index", "nats", "bytes")) for name in texts},
+        )
+        _ = run.name, run.recipes
+    except OSError as error:
+        raise InputError(f"{folder}: expected the output folder of a finished run, got: {reason(error)}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: expected results and samples as they were written, got: {reason(error)}") from None
+    return run
+
+
+def _read_rows(path: Path, wanted: tuple[str, ...]) -> Rows:
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            for name in wanted:
+                row[name]
+        except (ValueError, KeyError, TypeError):
+            raise ValueError(f"{path}, line {number}: expected a row with {', '.join(wanted)}") from None
+        rows.append(row)
+    return rows

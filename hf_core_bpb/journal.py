@@ -1,0 +1,133 @@
+"""What a run has scored so far, on disk, so that the same command goes on where a crash ended it."""
+
+import json
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.types import Scored, Work
+
+FOLDER = "partial"
+_RUN = "run.json"
+
+
+@dataclass(slots=True)
+class Journal:
+    """Sums by the digest of a stage's requests and the request's number; every process writes a file of its own.
+
+    Every line is a checksum and what one forward scored, or one prefix with all that continues it.
+    batch_tokens: what the run was planned with, so that what is left is planned alike.
+    """
+
+    folder: Path
+    attempt: int
+    scored: dict[str, dict[int, Scored]] = field(default_factory=dict)
+    work: dict[str, Work] = field(default_factory=dict)
+    batch_tokens: int | None = None
+    _file: TextIO | None = None
+
+    def record(self, process: int, stage: str, sums: Mapping[int, Scored], work: Work) -> None:
+        """Append what was scored. Raises RunError where it cannot be written."""
+        row = {
+            "stage": stage,
+            "sums": {n: [s.total_nats, s.num_tokens, s.num_bytes, s.num_characters, s.greedy] for n, s in sums.items()},
+            "work": [work.forwards, work.forward_tokens, work.head_rows],
+        }
+        self._append(process, row)
+
+    def plan(self, process: int, batch_tokens: int) -> None:
+        """Take note of the budget that forwards are planned with."""
+        self.batch_tokens = batch_tokens
+        self._append(process, {"batch_tokens": batch_tokens})
+
+    def _append(self, process: int, row: Mapping[str, Any]) -> None:
+        try:
+            if self._file is None:
+                path = self.folder / f"{self.attempt:04d}-{process:04d}.jsonl"
+                self._file = path.open("a", encoding="utf-8", newline="\n")
+            self._file.write(_seal(row))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(f"--output: expected to write to {self.folder}, got: {error}") from None
+
+
+def open_journal(output: Path, run: Mapping[str, Any]) -> Journal:
+    """Return the journal of a run in its output folder: a new one, or what an earlier attempt at the same run left.
+
+    run: all that the scores depend on. Raises InputError for the folder of another run and for files that are
+    not as they were written; a last line that was cut off is dropped.
+    """
+    folder = output / FOLDER
+    said = json.loads(json.dumps(run))
+    try:
+        if not (folder / _RUN).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            begun = folder / (_RUN + ".new")
+            begun.write_text(_seal(said), encoding="utf-8")
+            begun.replace(folder / _RUN)
+        _check_same(output, _read_run(folder / _RUN), said)
+        paths = sorted(folder.glob("*.jsonl"))
+        journal = Journal(folder, 1 + max((int(path.name[:4]) for path in paths), default=0))
+        for path in paths:
+            for row in _read_rows(path):
+                _take(journal, row)
+    except OSError as error:
+        raise InputError(f"--output: expected a folder that can be read and written, got: {error}") from None
+    return journal
+
+
+def _take(journal: Journal, row: Mapping[str, Any]) -> None:
+    if "batch_tokens" in row:
+        journal.batch_tokens = row["batch_tokens"]
+        return
+    scored = journal.scored.setdefault(row["stage"], {})
+    for number, (nats, tokens, num_bytes, characters, greedy) in row["sums"].items():
+        # What was scored twice, because memory ran out in between, counts as it came first.
+        scored.setdefault(int(number), Scored(nats, tokens, num_bytes, characters, greedy))
+    journal.work[row["stage"]] = journal.work.get(row["stage"], Work()) + Work(*row["work"])
+
+
+def _check_same(output: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    different = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if different:
+        said = "; ".join(f"{name} {str(before.get(name))[:60]}, now {str(now.get(name))[:60]}" for name in different)
+        raise InputError(
+            f"--output: expected the run that was begun in {output}, or --overwrite to start over, got another: {said}"
+        )
+
+
+def _read_run(path: Path) -> Any:
+    row = _unseal(path.read_bytes().rstrip(b"\n"))
+    if row is None:
+        raise InputError(f"{path}: expected it as it was written, got other content; --overwrite starts over")
+    return row
+
+
+def _read_rows(path: Path) -> Iterator[Any]:
+    lines = path.read_bytes().split(b"\n")
+    # What follows the last line break is a line that was cut off, or nothing.
+    for number, line in enumerate(lines[:-1], 1):
+        row = _unseal(line)
+        if row is None:
+            raise InputError(
+                f"{path}, line {number}: expected it as it was written, got other content; --overwrite starts over"
+            )
+        yield row
+
+
+def _seal(row: Mapping[str, Any]) -> str:
+    text = json.dumps(row, separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x} {text}\n"
+
+
+def _unseal(line: bytes) -> Any:
+    """Return the row of a line, None where it is not as it was written."""
+    checksum, _, text = line.partition(b" ")
+    if f"{zlib.crc32(text):08x}".encode() != checksum:
+        return None
+    return json.loads(text)

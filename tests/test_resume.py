@@ -1,0 +1,219 @@
+"""Runs that are killed, cut off, tampered with or doubled: they go on where they were, or say why they cannot."""
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command import run_command
+
+from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.journal import open_journal
+from hf_core_bpb.store import check_output, lock_output
+from hf_core_bpb.types import Scored, Work
+
+# Some thirty forwards, of one token budget so that every attempt plans the same.
+OPTIONS = ("--tasks", "piqa,boolq,squad", "--batch-tokens", "128", "--max-length", "128", "--quiet")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+RUN = {"model": "m", "requests": "r"}
+
+
+def results_of(folder):
+    """What of results.json may not depend on how often a run was begun."""
+    results = json.loads((folder / "results.json").read_text())
+    for name in ("seconds", "peak_memory_bytes", "processes"):
+        results["work"].pop(name)
+    samples = {path.name: path.read_text() for path in (folder / "samples").iterdir()}
+    return results, samples
+
+
+def rows_of(folder):
+    """Every whole line that attempts have written, with the requests in it."""
+    lines = [
+        line
+        for path in sorted((folder / "partial").glob("*.jsonl"))
+        for line in path.read_text().split("\n")[:-1]
+        if '"sums"' in line
+    ]
+    rows = [json.loads(line.partition(" ")[2]) for line in lines]
+    return [(row["stage"], number) for row in rows for number in row["sums"]], len(rows)
+
+
+def start(folder, *options, launcher=()):
+    program = [str(Path(sys.executable).parent / launcher[0]), *launcher[1:]] if launcher else [sys.executable]
+    return subprocess.Popen(
+        [*program, "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS, *options],
+        cwd=folder.parent, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_rows(folder, process, count):
+    """Wait until so many forwards are on disk, and say whether the run was still going then."""
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until:
+        if (folder / "partial").is_dir() and rows_of(folder)[1] >= count:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path, whole):
+    folder = tmp_path / "run"
+    rng = random.Random(3)
+    seen, kills = [], 0
+    for _ in range(3):
+        process = start(folder)
+        if wait_for_rows(folder, process, (len(set(seen)) and rows_of(folder)[1] + rng.randint(1, 6)) or 3):
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        if (folder / "results.json").exists():
+            break
+        requests, _ = rows_of(folder)
+        # What one attempt has scored, no later one scores again.
+        assert len(set(requests)) == len(requests)
+        assert seen == requests[: len(seen)]
+        seen = requests
+    assert kills >= 2
+    finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert results_of(folder) == results_of(whole)
+    assert sorted(path.name for path in folder.iterdir()) == ["results.json", "samples"]
+
+
+def test_a_run_whose_process_was_lost_goes_on_with_another_number_of_processes(tmp_path, whole):
+    folder = tmp_path / "run"
+    two = ("torchrun", "--nproc_per_node", "2")
+    process = start(folder, launcher=two)
+    assert wait_for_rows(folder, process, 6)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode != 0, said
+    assert {path.name[5:9] for path in (folder / "partial").glob("*.jsonl")} == {"0000", "0001"}
+    finished = run_command("--output", str(folder), *OPTIONS[:-1], **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert "requests are scored already." in finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp_path, whole):
+    folder = tmp_path / "run"
+
+    def limit():
+        # A file may grow no further than this: as on a disk that is full.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS], preexec_fn=limit, cwd=tmp_path,
+        env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "failed: --output: expected to write to" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert rows_of(folder)[1] > 1
+    finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+def test_another_command_is_refused_in_a_folder_that_a_run_has_begun_and_overwrite_starts_over(tmp_path, whole):
+    folder = tmp_path / "run"
+    process = start(folder)
+    assert wait_for_rows(folder, process, 2)
+    process.kill()
+    process.wait()
+    held = lock_output(folder)
+    doubled = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    held.release()
+    assert doubled.returncode == 2
+    assert "--output: expected a folder that no other run writes to" in doubled.stderr
+    other = run_command("--output", str(folder), *OPTIONS[2:], "--tasks", "piqa", **ONE_THREAD)
+    assert other.returncode == 2
+    assert "expected the run that was begun in" in other.stderr
+    assert "got another: requests " in other.stderr
+    finished = run_command("--output", str(folder), *OPTIONS, "--overwrite", **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A journal of three forwards of one process, as it lies on the disk."""
+    journal = open_journal(tmp_path, RUN)
+    journal.plan(0, 512)
+    journal.record(0, "s", {0: Scored(1.5, 2, 3, 4, True), 1: Scored(0.1, 1, 1, 1, False)}, Work(1, 20, 3))
+    journal.record(0, "s", {2: Scored(1e-300, 2, 3, 4, True)}, Work(2, 10, 2))
+    return tmp_path / "partial" / "0001-0000.jsonl"
+
+
+def test_what_was_written_is_read_to_the_last_bit(tmp_path, written):
+    journal = open_journal(tmp_path, RUN)
+    assert journal.scored == {
+        "s": {0: Scored(1.5, 2, 3, 4, True), 1: Scored(0.1, 1, 1, 1, False), 2: Scored(1e-300, 2, 3, 4, True)}
+    }
+    assert journal.work == {"s": Work(3, 30, 5)}
+    assert (journal.batch_tokens, journal.attempt) == (512, 2)
+
+
+def test_a_line_that_was_cut_off_is_dropped_wherever_the_cut_is(tmp_path, written):
+    content = written.read_bytes()
+    last = content.rstrip(b"\n").rfind(b"\n") + 1
+    for cut in range(last, len(content)):
+        written.write_bytes(content[:cut])
+        assert set(open_journal(tmp_path, RUN).scored["s"]) == {0, 1}
+
+
+def test_every_flipped_byte_is_found(tmp_path, written):
+    content = written.read_bytes()
+    for place in range(0, len(content) - 1, 3):
+        written.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"0001-0000.jsonl, line \d: expected it as it was written"):
+            open_journal(tmp_path, RUN)
+
+
+def test_a_journal_of_another_run_is_refused_with_what_differs(tmp_path, written):
+    with pytest.raises(InputError, match="--overwrite to start over, got another: model m, now other"):
+        open_journal(tmp_path, RUN | {"model": "other"})
+    (tmp_path / "partial" / "run.json").write_text("{}")
+    with pytest.raises(InputError, match=r"run.json: expected it as it was written"):
+        open_journal(tmp_path, RUN)
+
+
+def test_a_journal_that_cannot_be_written_says_so(tmp_path, written):
+    journal = open_journal(tmp_path, RUN)
+    shutil.rmtree(tmp_path / "partial")
+    with pytest.raises(RunError, match="--output: expected to write to .*partial, got: .*No such file"):
+        journal.record(0, "s", {}, Work())
+
+
+def test_a_folder_is_of_one_run_at_a_time(tmp_path):
+    held = lock_output(tmp_path / "run")
+    with pytest.raises(InputError, match="expected a folder that no other run writes to"):
+        lock_output(tmp_path / "run")
+    held.release()
+    lock_output(tmp_path / "run").release()
+    check_output(tmp_path / "run", overwrite=False)
+    for name in ("partial", "samples"):
+        (tmp_path / "run" / name).mkdir()
+    check_output(tmp_path / "run", overwrite=False)
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(InputError, match="expected a new or empty folder, or one of an earlier run"):
+        check_output(tmp_path / "run", overwrite=False)
