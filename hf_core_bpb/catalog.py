@@ -6,7 +6,10 @@ from rich.table import Table
 
 from hf_core_bpb import registry
 from hf_core_bpb.data import load_hub_task
+from hf_core_bpb.inspection import inspect_item
+from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.protocols import PROTOCOLS
+from hf_core_bpb.runner import CoreRun
 from hf_core_bpb.sources import demo_rows
 from hf_core_bpb.types import Task
 
@@ -20,6 +23,26 @@ def show_tasks(name: str | None) -> None:
         return
     (task,) = registry.select_tasks(tasks, [name], "", "the task folder")
     print(_describe(task))
+
+
+def show_item(lm: LanguageModel, run: CoreRun, index: int) -> None:
+    """Print one item of a run's only task as a model sees it: prompt, scored tokens, losses, verdict."""
+    view = inspect_item(lm, run, index)
+    (task,) = run.tasks
+    print(f"{task.name}, item {index} of {view.num_items}, {run.protocol_name} protocol, rows from {run.source}")
+    print(f"model {lm.name}\n")
+    print(view.options[view.gold or 0].prompt)
+    for number, option in enumerate(view.options):
+        sums = option.sums
+        marks = [w for w, is_so in (("right", number == view.gold), ("chosen", number == view.prediction)) if is_so]
+        said = f" ({', '.join(marks)})" if marks else ""
+        cut = ", cut on the left" if option.truncated else ""
+        print(f"\noption {number}{said}: {option.num_context_tokens} tokens of context{cut}")
+        for token in option.tokens:
+            print(f"  {token.nats:9.4f} nats  {token.number:>7}  {token.text!r}")
+        per_byte = f", {sums.bits_per_byte:.4f} bits a byte of the answer" if sums.num_bytes else ""
+        print(f"  {sums.total_nats:9.4f} nats in all, {sums.mean_nats:.4f} a token{per_byte}")
+    print(f"\n{'right' if view.correct else 'wrong'}")
 
 
 def _table(tasks: list[Task]) -> Table:

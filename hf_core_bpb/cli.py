@@ -13,7 +13,8 @@ from hf_core_bpb.errors import InputError, RunError
 PROG = "hf-core-bpb"
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
 EPILOG = (
-    "Other commands: tasks (list the task files), tasks NAME (show one with a rendered prompt), "
+    "Other commands: tasks (list the task files), tasks NAME (show one with a rendered prompt, or "
+    "with --index one item as a model sees it), "
     "compare RUN RUN (output folders), scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
 )
 
@@ -85,8 +86,51 @@ def build_parser() -> argparse.ArgumentParser:
 def build_tasks_parser() -> argparse.ArgumentParser:
     """Return the parser of the tasks command."""
     parser = argparse.ArgumentParser(prog=f"{PROG} tasks", description="List the task files, or show one.")
-    parser.add_argument("name", nargs="?", help="a task's name: show its file and a prompt rendered from demo rows")
+    parser.add_argument(
+        "name",
+        nargs="*",
+        metavar="[show] NAME",
+        help="a task's name: show its file and a prompt rendered from demo rows",
+    )
+    item = parser.add_argument_group("one item as a model sees it: prompt, scored tokens, losses")
+    item.add_argument("--index", type=int, metavar="I", help="its place, after the protocol's shuffle and limit")
+    item.add_argument("--model", metavar="ID_OR_PATH", help="Hub id or folder (default: the demo model, on demo rows)")
+    item.add_argument("--revision", help="the Hub's branch, tag or commit (default: main)")
+    item.add_argument("--source", choices=["hub", "bundle", "demo"], help="where rows come from (default: hub)")
+    item.add_argument("--bundle", metavar="PLACE", help="a CORE bundle: a folder, a zip file, or its https address")
+    item.add_argument("--protocol", choices=["nanochat", "dclm"], default="nanochat")
+    item.add_argument("--limit", type=int, metavar="N", help="as in the run that is looked into: it moves the shots")
+    item.add_argument("--max-length", type=int, metavar="N", help="context window (default: the model's positions)")
     return parser
+
+
+def _tasks(args: argparse.Namespace) -> int:
+    names = args.name[1:] if args.name[:1] == ["show"] else args.name
+    if len(names) > 1 or (not names and (args.name or args.index is not None)):
+        raise InputError(f"tasks: expected one name, got {' '.join(names) or 'none'}")
+    if args.index is None:
+        if args.model is not None:
+            raise InputError("--model: expected --index with it, got none")
+        from hf_core_bpb.catalog import show_tasks
+
+        show_tasks(names[0] if names else None)
+        return 0
+    from hf_core_bpb.command import ItemOptions, show_one
+
+    show_one(
+        ItemOptions(
+            task=names[0],
+            index=args.index,
+            model=args.model,
+            revision=args.revision,
+            source=args.source,
+            bundle=args.bundle,
+            protocol=args.protocol,
+            limit=args.limit,
+            max_length=args.max_length,
+        )
+    )
+    return 0
 
 
 def build_scaling_parser() -> argparse.ArgumentParser:
@@ -213,10 +257,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         if arguments[:1] == ["tasks"]:
-            from hf_core_bpb.catalog import show_tasks
-
-            show_tasks(build_tasks_parser().parse_args(arguments[1:]).name)
-            return 0
+            return _tasks(build_tasks_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["compare"]:
             return _compare(build_compare_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["install-metric"]:

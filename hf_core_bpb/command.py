@@ -136,6 +136,39 @@ def evaluate(options: Options) -> None:
     leave()
 
 
+@dataclass(frozen=True, slots=True)
+class ItemOptions:
+    """Which item of a task to show, and by which model; None where nothing was said."""
+
+    task: str
+    index: int
+    model: str | None
+    revision: str | None
+    source: str | None
+    bundle: str | None
+    protocol: str
+    limit: int | None
+    max_length: int | None
+
+
+def show_one(options: ItemOptions) -> None:
+    """Print one item as a model sees it. Raises InputError for options that do not fit."""
+    from hf_core_bpb.catalog import show_item
+
+    _quieten_libraries(show_downloads=False)
+    default = "bundle" if options.bundle is not None else "demo" if options.model is None else "hub"
+    run = plan_core(
+        tasks=[options.task],
+        source=options.source or default,
+        bundle=options.bundle,
+        protocol=options.protocol,
+        limit=options.limit,
+    )
+    wanted = ModelOptions(name=options.model or str(DEMO_MODEL), revision=options.revision)
+    lm = load_language_model(wanted, process_group().device, options.max_length)
+    show_item(lm if options.model is not None else replace(lm, name="demo"), run, options.index)
+
+
 def _identity(lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any]:
     """Return what tells this run from all others: what its scores depend on."""
     digests = [digest for workload in workloads for digest in workload.digests.values()]

@@ -15,6 +15,10 @@ class Tokenizer(Protocol):
         """Tokenise a batch of texts."""
         ...
 
+    def decode(self, token_ids: Sequence[int]) -> Any:
+        """Return the text of ids, for people to read."""
+        ...
+
 
 class Progress(Protocol):
     """Hears of work as it is done, so that a terminal can show it."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from hf_core_bpb.accuracies import score_accuracies
-from hf_core_bpb.types import Baselines, Kind, Scored
+from hf_core_bpb.types import Baselines, Kind, Scored, choose
 
 
 def decide(kind: Kind, options: Sequence[Scored], gold: int) -> tuple[int | None, bool]:
@@ -14,8 +14,7 @@ def decide(kind: Kind, options: Sequence[Scored], gold: int) -> tuple[int | None
     """
     if kind == "language_modeling":
         return None, options[0].greedy
-    means = [option.mean_nats for option in options]
-    prediction = means.index(min(means))
+    prediction = choose(options, "token")
     return prediction, prediction == gold
 
 

@@ -1,7 +1,7 @@
 """The vocabulary of the package: plain frozen values that pass between its steps."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -179,6 +179,21 @@ class Work:
         )
 
 
+Rule = Literal["sum", "token", "byte"]
+RULES: tuple[Rule, ...] = ("sum", "token", "byte")
+
+
+def choose(options: Sequence[Scored], rule: Rule) -> int:
+    """Return the option with the fewest nats in all, by token or by byte of the answer; the first of equals."""
+    sizes: Callable[[Scored], int] = {
+        "sum": lambda _: 1,
+        "token": lambda option: option.num_tokens,
+        "byte": lambda option: option.num_bytes,
+    }[rule]
+    losses = [option.total_nats / max(sizes(option), 1) for option in options]
+    return losses.index(min(losses))
+
+
 @dataclass(frozen=True, slots=True)
 class ItemResult:
     """The verdict on one item, with the sums of each option; language modeling has no prediction."""
@@ -214,14 +229,39 @@ class TaskResult:
     @property
     def accuracy_by_category(self) -> dict[str, float]:
         """Right answers over all answers of each category; one nameless category where there are none."""
-        categories = sorted({item.category for item in self.items})
-        held = {c: [item.correct for item in self.items if item.category == c] for c in categories}
-        return {category: sum(verdicts) / len(verdicts) for category, verdicts in held.items()}
+        return self._by_category([item.correct for item in self.items])
 
     @property
     def accuracy(self) -> float:
         """Right answers over all answers, as a fraction; the mean over categories where there are some."""
-        return unweighted_mean(self.accuracy_by_category.values())
+        return self._mean_over_categories([item.correct for item in self.items])
+
+    def _mean_over_categories(self, verdicts: Sequence[bool]) -> float:
+        return unweighted_mean(self._by_category(verdicts).values())
+
+    def _by_category(self, verdicts: Sequence[bool]) -> dict[str, float]:
+        held: dict[str, list[bool]] = {}
+        for item, verdict in sorted(zip(self.items, verdicts, strict=True), key=lambda pair: pair[0].category):
+            held.setdefault(item.category, []).append(verdict)
+        return {category: sum(some) / len(some) for category, some in held.items()}
+
+    @property
+    def accuracy_by_rule(self) -> dict[Rule, float]:
+        """Accuracy where the option is chosen by its sum of nats, its mean by token, and its mean by byte.
+
+        Empty for language modeling, which chooses nothing. Means over categories, as accuracy.
+        """
+        if self.task.kind == "language_modeling":
+            return {}
+        return {
+            rule: self._mean_over_categories([choose(i.options, rule) == i.gold for i in self.items]) for rule in RULES
+        }
+
+    @property
+    def gold_bits_per_byte(self) -> float | None:
+        """Bits for a byte of the right answers, of what of them is scored: smoother than accuracy; None of no byte."""
+        gold = sum((item.options[item.gold if item.gold is not None else 0] for item in self.items), Scored())
+        return gold.bits_per_byte if gold.num_bytes > 0 else None
 
     def centered(self, version: Baselines) -> float:
         """(accuracy - baseline) / (1 - baseline): 0 for guessing, 1 for perfect."""
@@ -245,6 +285,13 @@ class CoreResult:
             {name: result.accuracy for name, result in self.tasks.items()},
             {name: result.task.baselines[version] for name, result in self.tasks.items()},
         )
+
+    @property
+    def gold_bits_per_byte(self) -> float | None:
+        """The mean over tasks of the bits for a byte of their right answers, None where one has none."""
+        found = [result.gold_bits_per_byte for result in self.tasks.values()]
+        known = [bits for bits in found if bits is not None]
+        return unweighted_mean(known) if len(known) == len(found) else None
 
     @property
     def core(self) -> float:

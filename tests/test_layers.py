@@ -9,12 +9,12 @@ ORDER = [
     "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe", "scoring.budget",
     "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs", "scaling.minimum",
     "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table", "scaling.plots",
-    "scaling.command", "distributed", "journal", "batches", "store", "model", "kept", "scorer", "runner", "demo.text",
-    "sources", "training.tokens", "training.alerts", "training.validation", "training.meter", "training.evaluation",
-    "training.wrapping", "callback", "api", "compressors", "report.run", "report.results", "bpb.bpb", "core.core",
-    "space.bits", "space.planner", "space.dashboard", "space.figures", "space.app", "comparing.saved",
-    "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command", "report.table", "report.progress",
-    "command", "catalog", "cli", "__main__",
+    "scaling.command", "distributed", "journal", "batches", "store", "model", "kept", "scorer", "runner", "inspection",
+    "demo.text", "sources", "training.tokens", "training.alerts", "training.validation", "training.meter",
+    "training.evaluation", "training.wrapping", "callback", "api", "compressors", "report.run", "report.results",
+    "bpb.bpb", "core.core", "space.bits", "space.planner", "space.dashboard", "space.figures", "space.app",
+    "comparing.saved", "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command", "report.table",
+    "report.progress", "catalog", "command", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command"},

@@ -49,6 +49,7 @@ def core_values(core: CoreResult) -> dict[str, Any]:
         "core": core.core,
         "core_by_baselines": {version: core.core_by(version) for version in get_args(Baselines)},
         "ci95": core_ci95(core, core.baselines),
+        "gold_bits_per_byte": core.gold_bits_per_byte,
         "tasks": {name: _task(result, core.baselines) for name, result in core.tasks.items()},
     }
 
@@ -59,6 +60,8 @@ def _task(result: TaskResult, version: Baselines) -> dict[str, Any]:
         "accuracy": result.accuracy,
         "centered": result.centered(version),
         "ci95": accuracy_ci95(result),
+        "accuracy_by_rule": result.accuracy_by_rule,
+        "gold_bits_per_byte": result.gold_bits_per_byte,
         "n": result.num_items,
         "num_fewshot": result.num_fewshot,
         "random_baseline": result.task.baselines[version],
