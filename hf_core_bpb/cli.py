@@ -79,6 +79,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     how.add_argument("--output", metavar="DIR", help="default: ./results/<model>-<time>")
     how.add_argument("--overwrite", action="store_true", help="replace results that --output holds")
+    how.add_argument(
+        "--report-to", default="none", metavar="LIST", help="tensorboard, wandb, trackio (default: none of them)"
+    )
+    how.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        default="warning",
+        help="what this package and the libraries under it say beside (default: warning)",
+    )
     how.add_argument("--quiet", action="store_true", help="no progress, only the tables and errors")
     return parser
 
@@ -309,6 +318,8 @@ def _evaluate(args: argparse.Namespace) -> int:
             output=Path(args.output) if args.output is not None else None,
             overwrite=args.overwrite,
             quiet=args.quiet,
+            log_level=args.log_level,
+            report_to=() if args.report_to == "none" else tuple(_split_list(args.report_to)),
         )
     )
     return 0

@@ -32,6 +32,7 @@ from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
 from hf_core_bpb.report.run import ModelFacts, Report, RunFacts
 from hf_core_bpb.report.table import print_report
+from hf_core_bpb.report.trackers import check_trackers, track
 from hf_core_bpb.runner import CoreRun, TextSource, prepare_bpb, prepare_core, score_bpb, score_core
 from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.scorer import Scorer, SilentProgress, Workload
@@ -70,6 +71,8 @@ class Options:
     output: Path | None
     overwrite: bool
     quiet: bool
+    log_level: str
+    report_to: Sequence[str] = ()
 
 
 def evaluate(options: Options) -> None:
@@ -82,6 +85,7 @@ def evaluate(options: Options) -> None:
     main = group.is_main_process
     talk = main and not options.quiet
     warnings.showwarning = _print_warning
+    _set_log_level(options.log_level)
     _quieten_libraries(show_downloads=talk and sys.stderr.isatty())
     folder = options.output or _default_output(options.model or "demo")
     run, lm, texts = main_process_first(lambda: _prepare(options, folder))
@@ -98,6 +102,8 @@ def evaluate(options: Options) -> None:
     bpb: dict[str, BpbResult] = {}
     work = Work()
     with TerminalProgress(Console(stderr=True)) if talk else nullcontext(SilentProgress()) as progress:
+        if isinstance(progress, TerminalProgress):
+            progress.note("Reading and tokenising what is to be scored.")
         prepared_core = prepare_core(lm, run) if run is not None else None
         prepared_bpb = prepare_bpb(lm, texts, windows) if texts else None
         workloads = [prepared.workload for prepared in (prepared_core, prepared_bpb) if prepared is not None]
@@ -128,11 +134,13 @@ def evaluate(options: Options) -> None:
             compressors={text.name: measure_compressors(text.documents) for text in texts},
             run=_run_facts(work, scorer.backend, time.monotonic() - started),
         )
-        write_results(folder, to_json(report), to_samples(report))
+        results = to_json(report)
+        write_results(folder, results, to_samples(report))
         end_run(folder, *locks)
         print_report(report, Console())
         if talk:
             print(f"Results and samples: {folder}", file=sys.stderr)
+        track(options.report_to, folder, lm.name, results)
     leave()
 
 
@@ -207,7 +215,8 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, LanguageMo
 
 
 def _check_options(options: Options) -> None:
-    """Raise InputError for an option that would change nothing."""
+    """Raise InputError for an option that would change nothing, or fail only once the run is done."""
+    check_trackers(options.report_to)
     if options.texts is not None and not options.bpb:
         raise InputError("--text: expected --eval to hold bpb, got --eval core")
     of_core = (options.tasks, options.source, options.bundle, options.baselines, options.limit)
@@ -217,6 +226,14 @@ def _check_options(options: Options) -> None:
         )
     if options.revision is not None and options.model is None:
         raise InputError("--revision: expected --model with it, got none")
+
+
+def _set_log_level(name: str) -> None:
+    """Have this package and the libraries under it say what is of that level, each line once: on the main process."""
+    level = getattr(logging, name.upper()) if process_group().is_main_process else logging.ERROR
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    for library in ("hf_core_bpb", "transformers", "datasets", "huggingface_hub", "accelerate"):
+        logging.getLogger(library).setLevel(level)
 
 
 def _quieten_libraries(show_downloads: bool) -> None:

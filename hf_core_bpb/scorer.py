@@ -12,7 +12,7 @@ from hf_core_bpb.interfaces import Progress
 from hf_core_bpb.journal import Journal
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.scoring.budget import auto_batch_tokens
-from hf_core_bpb.scoring.engine import Engine, Record
+from hf_core_bpb.scoring.engine import Engine, Record, forget
 from hf_core_bpb.scoring.forward import check_known
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Job, share_out
@@ -22,6 +22,9 @@ from hf_core_bpb.types import Request, Scored, Work
 
 class SilentProgress:
     """Hears of progress and shows nothing."""
+
+    def begin(self, total_tokens: int) -> None:
+        """Show nothing."""
 
     def stage(self, name: str, total_tokens: int) -> None:
         """Show nothing."""
@@ -202,6 +205,7 @@ class Scorer:
         scored: dict[str, dict[int, Scored]] = {}
         work = Work()
         finished = True
+        self.progress.begin(sum(job.num_tokens for piece in pieces for job in piece.shares[number]))
         for piece in pieces:
             jobs = piece.shares[number]
             if jobs and finished:
@@ -224,12 +228,8 @@ class Scorer:
         """Return what writes a job of a stage down; one of the processes that hold a copy together does it."""
         journal = self.journal
         if journal is None or place > 0:
-            return _forget
+            return forget
         return partial(journal.record, process_group().process_index, workload.digests[stage])
-
-
-def _forget(sums: Mapping[int, Scored], work: Work) -> None:
-    """Write nothing down."""
 
 
 def _digest(requests: Sequence[Request]) -> str:

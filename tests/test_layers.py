@@ -14,10 +14,10 @@ ORDER = [
     "training.evaluation", "training.wrapping", "callback", "api", "compressors", "report.run", "report.results",
     "bpb.bpb", "core.core", "space.bits", "space.planner", "space.dashboard", "space.figures", "space.app",
     "comparing.saved", "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command", "report.table",
-    "report.progress", "catalog", "command", "cli", "__main__",
+    "report.trackers", "report.progress", "catalog", "command", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
-    "accelerate": {"distributed", "command"},
+    "accelerate": {"distributed", "command", "report.trackers"},
     "datasets": {"data", "command", "catalog", "install", "bpb.bpb", "core.core"},
     "evaluate": {"install", "bpb.bpb", "core.core"},
     "gradio": {"space.app"},

@@ -23,7 +23,7 @@ class _Rate(ProgressColumn):
 
 
 class TerminalProgress:
-    """Shows every stage of scoring on a terminal; where there is none, a line as each stage begins."""
+    """Shows how far scoring is in all and in its stage; where there is no terminal, a line as each stage begins."""
 
     def __init__(self, console: Console) -> None:
         """Show on a console."""
@@ -38,6 +38,7 @@ class TerminalProgress:
             console=console,
             disable=not console.is_terminal,
         )
+        self.all: TaskID | None = None
         self.current: TaskID | None = None
 
     def __enter__(self) -> "TerminalProgress":
@@ -51,13 +52,30 @@ class TerminalProgress:
         """Stop showing, and leave the terminal as it was."""
         self.bars.stop()
 
+    def note(self, message: str) -> None:
+        """Say what is done before there is anything to measure."""
+        self.console.print(message, highlight=False, markup=False)
+
+    def begin(self, total_tokens: int) -> None:
+        """Begin the bar of the whole, in the place of an earlier one."""
+        self._drop(self.all, self.current)
+        self.current = None
+        self.all = self.bars.add_task("all", total=total_tokens)
+
     def stage(self, name: str, total_tokens: int) -> None:
-        """Begin a bar, or print a line where there is no terminal."""
+        """Begin the bar of a stage in the place of the last one's, or print a line where there is no terminal."""
+        self._drop(self.current)
         self.current = self.bars.add_task(name, total=total_tokens)
         if not self.console.is_terminal:
-            self.console.print(f"{name}: {total_tokens:,} tokens", highlight=False, markup=False)
+            self.note(f"{name}: {total_tokens:,} tokens")
 
     def advance(self, tokens: int) -> None:
-        """Move the bar of the current stage."""
-        if self.current is not None:
-            self.bars.advance(self.current, tokens)
+        """Move the bars."""
+        for bar in (self.all, self.current):
+            if bar is not None:
+                self.bars.advance(bar, tokens)
+
+    def _drop(self, *bars: TaskID | None) -> None:
+        for bar in bars:
+            if bar is not None:
+                self.bars.remove_task(bar)
