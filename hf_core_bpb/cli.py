@@ -14,8 +14,8 @@ PROG = "hf-core-bpb"
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
 EPILOG = (
     "Other commands: tasks (list the task files), tasks NAME (show one with a rendered prompt, or "
-    "with --index one item as a model sees it), "
-    "compare RUN RUN (output folders), scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
+    "with --index one item as a model sees it), compare RUN RUN and report RUN (output folders), "
+    "scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
 )
 
 
@@ -179,6 +179,28 @@ def build_scaling_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def build_report_parser() -> argparse.ArgumentParser:
+    """Return the parser of the report command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROG} report",
+        description="One page of HTML of finished runs, which needs no network and nothing beside it.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="output folders of runs; several are compared in front")
+    parser.add_argument("--output", metavar="FILE", default="report.html", help="default: report.html")
+    return parser
+
+
+def _report(args: argparse.Namespace) -> int:
+    from hf_core_bpb.comparing.saved import read_run
+    from hf_core_bpb.report.html import render_page
+    from hf_core_bpb.store import write_page
+
+    path = Path(args.output)
+    write_page(path, render_page([read_run(Path(run)) for run in args.runs]))
+    print(path)
+    return 0
+
+
 def build_compare_parser() -> argparse.ArgumentParser:
     """Return the parser of the compare command."""
     parser = argparse.ArgumentParser(
@@ -267,6 +289,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["tasks"]:
             return _tasks(build_tasks_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["report"]:
+            return _report(build_report_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["compare"]:
             return _compare(build_compare_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["install-metric"]:

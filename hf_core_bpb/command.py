@@ -23,14 +23,17 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 from rich.console import Console
 
 from hf_core_bpb import __version__
+from hf_core_bpb.comparing.saved import read_run
 from hf_core_bpb.compressors import measure_compressors
 from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.journal import Journal
 from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model, weights_of
+from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
 from hf_core_bpb.report.run import ModelFacts, Report, RunFacts
+from hf_core_bpb.report.surprises import surprising_documents, surprising_items
 from hf_core_bpb.report.table import print_report
 from hf_core_bpb.report.trackers import check_trackers, track
 from hf_core_bpb.runner import CoreRun, TextSource, prepare_bpb, prepare_core, score_bpb, score_core
@@ -38,7 +41,7 @@ from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.scorer import Scorer, SilentProgress, Workload
 from hf_core_bpb.signature import digest
 from hf_core_bpb.sources import DEFAULT_TEXT, demo_texts, plan_core, read_text
-from hf_core_bpb.store import begin_run, check_output, end_run, lock_output, write_results
+from hf_core_bpb.store import SURPRISING, begin_run, check_output, end_run, lock_output, write_page, write_results
 from hf_core_bpb.text import choose_windows
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
 
@@ -127,6 +130,10 @@ def evaluate(options: Options) -> None:
             bpb, done = score_bpb(scorer, prepared_bpb)
             work += done
     if main:
+        surprising = [
+            *(surprising_items(prepared_core, core) if prepared_core is not None and core is not None else ()),
+            *(surprising_documents(prepared_bpb, bpb) if prepared_bpb is not None else ()),
+        ]
         report = Report(
             model=ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, count_parameters(lm.model)),
             core=core,
@@ -135,11 +142,12 @@ def evaluate(options: Options) -> None:
             run=_run_facts(work, scorer.backend, time.monotonic() - started),
         )
         results = to_json(report)
-        write_results(folder, results, to_samples(report))
+        write_results(folder, results, to_samples(report) | {SURPRISING: surprising})
+        write_page(folder / "report.html", render_page([read_run(folder)]))
         end_run(folder, *locks)
         print_report(report, Console())
         if talk:
-            print(f"Results and samples: {folder}", file=sys.stderr)
+            print(f"Results, samples and report.html: {folder}", file=sys.stderr)
         track(options.report_to, folder, lm.name, results)
     leave()
 

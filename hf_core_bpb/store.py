@@ -15,6 +15,8 @@ from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.signature import digest
 
 _LOCK = ".lock"
+# What surprised a model most, beside the samples of tasks and texts.
+SURPRISING = "_surprising"
 
 
 def check_output(folder: Path, overwrite: bool) -> None:
@@ -90,6 +92,14 @@ def _file_name(name: str) -> str:
     """Return a name that every file system takes; a digest keeps apart what would fall together."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[-100:]
     return plain if plain == name else f"{plain}-{digest(name)}"
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page of HTML, whole or not at all."""
+    try:
+        _write_whole(path, page)
+    except OSError as error:
+        raise RunError(f"report: expected to write to {path}, got: {error}") from None
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from hf_core_bpb.errors import InputError, reason
-from hf_core_bpb.store import samples_path
+from hf_core_bpb.store import SURPRISING, samples_path
 
 Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class SavedRun:
-    """results.json, the rows of every task's items, and those of every text's documents."""
+    """results.json, the rows of every task's items, of every text's documents, and of what surprised most."""
 
     folder: Path
     results: Mapping[str, Any]
     items: Mapping[str, Rows]
     documents: Mapping[str, Rows]
+    surprises: Rows
 
     @property
     def name(self) -> str:
@@ -48,11 +49,13 @@ def read_run(folder: Path) -> SavedRun:
         results = json.loads(path.read_text(encoding="utf-8"))
         tasks = list(results.get("core", {}).get("tasks", {}))
         texts = list(results.get("bpb", {}))
+        surprising = samples_path(folder, SURPRISING)
         run = SavedRun(
             folder,
             results,
             {name: _read_rows(samples_path(folder, name), ("index", "correct")) for name in tasks},
             {name: _read_rows(samples_path(folder, f"bpb-{name}"), ("index", "nats", "bytes")) for name in texts},
+            _read_rows(surprising, ("index",)) if surprising.exists() else [],
         )
         _ = run.name, run.recipes
     except OSError as error:

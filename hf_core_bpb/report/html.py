@@ -1,0 +1,204 @@
+"""Finished runs as one page of HTML that needs nothing but itself (pure, but for its template's file)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from scipy.stats import spearmanr
+
+from hf_core_bpb.centering import centered_accuracy
+from hf_core_bpb.comparing.saved import SavedRun
+from hf_core_bpb.numbers import show_count
+from hf_core_bpb.report.charts import Bar, bars, histogram, scatter
+
+Values = dict[str, Any]
+
+
+def render_page(runs: Sequence[SavedRun]) -> str:
+    """Return the page of one run, or of several with their comparison in front."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} models"
+    return environment.get_template("page.html").render(
+        title=title, runs=[_run(run) for run in runs], comparison=_compare(runs) if len(runs) > 1 else None
+    )
+
+
+def _run(run: SavedRun) -> Values:
+    results, model = run.results, run.results["model"]
+    core = results.get("core")
+    return {
+        "name": run.name,
+        "revision": model["revision"],
+        "dtype": model["dtype"],
+        "parameters": f"{model['parameters']['total']:,}",
+        "matmul": f"{model['parameters']['matmul']:,}",
+        "heads": [*_core_heads(core), *_text_heads(results.get("bpb", {}))],
+        "tasks": [_task(name, task) for name, task in core["tasks"].items()] if core else [],
+        "task_chart": Markup(bars([_bar(name, task) for name, task in core["tasks"].items()])) if core else "",  # noqa: S704
+        "lengths": [row for name, rows in run.items.items() if (row := _lengths(name, rows)) is not None],
+        "texts": [_text(run, name, text) for name, text in results.get("bpb", {}).items()],
+        "surprises": [_surprise(row) for row in run.surprises],
+        "work": _work(results),
+        "signatures": str(results["signature"]).split(" "),
+    }
+
+
+def _core_heads(core: Mapping[str, Any] | None) -> list[Values]:
+    if core is None:
+        return []
+    name = "CORE" if core["suite"] == "core-22" else core["suite"]
+    recipe = f"{core['protocol']}, {core['baselines']}, rows from {core['source']}"
+    note = f"95 % {_interval(core['ci95'], '{:+.3f}')}; {recipe}"
+    heads = [{"label": name, "value": f"{core['core']:+.4f}", "note": note}]
+    if core.get("gold_bits_per_byte") is not None:
+        note = "mean over tasks"
+        heads.append(
+            {"label": "right answers, bits a byte", "value": f"{core['gold_bits_per_byte']:.4f}", "note": note}
+        )
+    return heads
+
+
+def _text_heads(texts: Mapping[str, Any]) -> list[Values]:
+    return [
+        {
+            "label": f"bits per byte, {name}",
+            "value": f"{t['bpb']:.4f}",
+            "note": f"95 % {_interval(t['ci95'], '{:.3f}')}",
+        }
+        for name, t in texts.items()
+    ]
+
+
+def _interval(ends: Sequence[float] | None, shown: str) -> str:
+    return "not known of so few documents" if ends is None else f"{shown.format(ends[0])} to {shown.format(ends[1])}"
+
+
+def _bar(name: str, task: Mapping[str, Any]) -> Bar:
+    low, high = (centered_accuracy(end, task["random_baseline"]) for end in task["ci95"])
+    return Bar(name, task["centered"], low, high)
+
+
+def _task(name: str, task: Mapping[str, Any]) -> Values:
+    by_rule = [
+        f"{task['accuracy_by_rule'][rule]:.4f}" if task["accuracy_by_rule"] else "" for rule in ("sum", "token", "byte")
+    ]
+    gold = task["gold_bits_per_byte"]
+    cells = [
+        f"{task['n']:,}", task["num_fewshot"], f"{task['accuracy']:.4f}", _interval(task["ci95"], "{:.3f}"),
+        f"{task['random_baseline']:.3f}", *by_rule, "" if gold is None else f"{gold:.3f}",
+    ]  # fmt: skip
+    return {"name": name, "cells": cells}
+
+
+def _lengths(name: str, rows: Sequence[Mapping[str, Any]]) -> Values | None:
+    """Return how often options chosen and right are the longest and the shortest, None where all are of one length."""
+    some = [row for row in rows if row["prediction"] is not None and len(set(row["bytes"])) > 1]
+    if not some:
+        return None
+    shares = [
+        sum(row["bytes"][row[which]] == extreme(row["bytes"]) for row in some) / len(some)
+        for extreme in (max, min)
+        for which in ("prediction", "gold")
+    ]
+    return {"name": name, "cells": [f"{share:.0%}" for share in shares]}
+
+
+def _text(run: SavedRun, name: str, text: Mapping[str, Any]) -> Values:
+    compressors = {key: f"{value:.4f}" for key, value in text["compressors"].items()}
+    known = [row["nats"] / math.log(2) / row["bytes"] for row in run.documents[name] if row["bytes"]]
+    marks = [(run.name.rsplit("/", 1)[-1][:24], text["bpb"]), *text["compressors"].items()]
+    unknown = "-"
+    cells = [
+        f"{text['bpb']:.4f}",
+        "-" if text["ci95"] is None else _interval(text["ci95"], "{:.3f}"),
+        unknown if text["bits_per_character"] is None else f"{text['bits_per_character']:.4f}",
+        unknown if text["token_perplexity"] is None else f"{text['token_perplexity']:.6g}",
+        f"{text['documents']:,}",
+        f"{text['bytes']:,}",
+        *compressors.values(),
+    ]
+    chart = Markup(histogram(known, marks, "bits per byte of a document")) if len(known) > 1 else ""  # noqa: S704
+    return {"name": name, "cells": cells, "compressors": list(compressors), "chart": chart}
+
+
+def _surprise(row: Mapping[str, Any]) -> Values:
+    if "text" in row:
+        title = f"{row['text']}, document {row['index']}: {row['bpb']:.3f} bits per byte"
+        return {"title": title, "text": row["begins"], "options": []}
+    options = [
+        {"text": text, "nats": f"{nats:.3f}", "mark": " ".join(_marks(row, number))}
+        for number, (text, nats) in enumerate(zip(row["options"], row["mean_nats"], strict=True))
+    ]
+    return {"title": f"{row['task']}, item {row['index']}", "text": row["prompt"], "options": options}
+
+
+def _marks(row: Mapping[str, Any], number: int) -> list[str]:
+    return [said for key, said in (("gold", "right"), ("prediction", "chosen")) if row[key] == number]
+
+
+def _work(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    work, environment = results["work"], results["environment"]
+    return [
+        ("tokens forwarded", f"{work['forward_tokens']:,} in {work['forwards']:,} forwards"),
+        ("fewest that any way could", f"{work['minimum_tokens']:,}"),
+        ("how", str(work["backend"])),
+        ("seconds, processes", f"{work['seconds']:.1f}, {work['processes']}"),
+        ("peak memory", f"{work['peak_memory_bytes'] / 2**20:,.0f} MiB"),
+        *((name, str(value)) for name, value in environment.items()),
+    ]
+
+
+def _compare(runs: Sequence[SavedRun]) -> Values:
+    texts = [name for name in runs[0].documents if all(name in run.documents for run in runs)]
+    suites = {run.results["core"]["suite"] for run in runs if "core" in run.results}
+    with_core = len(suites) == 1 and all("core" in run.results for run in runs)
+    rows = [
+        {
+            "name": run.name,
+            "parameters": show_count(run.results["model"]["parameters"]["total"]),
+            "core": f"{run.results['core']['core']:+.4f}" if "core" in run.results else "-",
+            "interval": _interval(run.results["core"]["ci95"], "{:+.3f}") if "core" in run.results else "-",
+            "texts": [f"{run.results['bpb'][name]['bpb']:.4f}" for name in texts],
+        }
+        for run in runs
+    ]
+    charts = []
+    if with_core and len(runs) > 1:
+        (suite,) = suites
+        label = "CORE" if suite == "core-22" else suite
+        charts += [_against_bpb(runs, name, label) for name in texts]
+        points = [(run.name, math.log10(_size(run)), run.results["core"]["core"]) for run in runs]
+        reading = "Parameters are all of them, embeddings included."
+        svg = Markup(scatter(points, "log10 parameters", label))  # noqa: S704
+        charts.append({"title": f"{label} over size", "svg": svg, "reading": reading})
+    recipes = {str(run.results["signature"]) for run in runs}
+    warning = "The runs' recipes differ: hf-core-bpb compare says in what, and refuses what cannot be compared."
+    return {"texts": texts, "rows": rows, "charts": charts, "warnings": [warning] if len(recipes) > 1 else []}
+
+
+def _size(run: SavedRun) -> float:
+    return float(run.results["model"]["parameters"]["total"])
+
+
+def _against_bpb(runs: Sequence[SavedRun], text: str, label: str) -> Values:
+    points = [(run.name, run.results["bpb"][text]["bpb"], run.results["core"]["core"]) for run in runs]
+    disagreeing = [
+        f"{a[0]} and {b[0]}" for n, a in enumerate(points) for b in points[n + 1 :] if (a[1] - b[1]) * (a[2] - b[2]) > 0
+    ]
+    reading = ""
+    if len(runs) > 2:
+        reading = (
+            f"Rank correlation {float(spearmanr([p[1] for p in points], [p[2] for p in points]).statistic):+.2f}. "
+        )
+    reading += (
+        f"Bits per byte and {label} disagree on which is better of {'; '.join(disagreeing[:10])}."
+        if disagreeing
+        else f"Bits per byte and {label} agree on every pair."
+    )
+    svg = Markup(scatter(points, f"bits per byte of {text}", label))  # noqa: S704
+    return {"title": f"{label} against bits per byte of {text}", "svg": svg, "reading": reading}

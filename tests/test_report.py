@@ -1,0 +1,162 @@
+"""The page of a run: its numbers, its text made harmless, and what a real browser makes of it."""
+
+import json
+import re
+import shutil
+
+import pytest
+from command import run_command
+
+from hf_core_bpb.cli import main
+from hf_core_bpb.comparing.saved import read_run
+from hf_core_bpb.report.charts import Bar, bars, histogram, scatter
+from hf_core_bpb.report.html import render_page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EVIL = "<script>alert('x')</script>"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The demo's output folder."""
+    made = tmp_path_factory.mktemp("report") / "out"
+    finished = run_command("--output", str(made), "--quiet", OMP_NUM_THREADS="1")
+    assert finished.returncode == 0, finished.stderr
+    return made
+
+
+def test_a_run_ends_in_a_page_with_its_numbers(folder):
+    page = (folder / "report.html").read_text()
+    results = json.loads((folder / "results.json").read_text())
+    assert f"<b>{results['core']['core']:+.4f}</b>" in page
+    for name, task in results["core"]["tasks"].items():
+        assert re.search(
+            rf"<td>{name}</td><td>6</td><td>{task['num_fewshot']}</td><td>{task['accuracy']:.4f}</td>", page
+        )
+    for text in results["bpb"].values():
+        assert f"<b>{text['bpb']:.4f}</b>" in page
+        assert f"<td>{text['compressors']['gzip']:.4f}</td>" in page
+    for part in results["signature"].split(" "):
+        assert f"<code>{part}</code>" in page
+    assert f"{results['work']['forward_tokens']:,} in {results['work']['forwards']:,} forwards" in page
+
+
+def test_a_page_needs_nothing_from_anywhere(folder):
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"https?://|<script|<link|@import|url\(|src=", page)
+
+
+def test_the_most_surprising_are_wrong_and_shown_with_their_prompts(folder):
+    rows = [json.loads(line) for line in (folder / "samples" / "_surprising.jsonl").read_text().splitlines()]
+    items = [row for row in rows if "task" in row]
+    assert len(items) == 10
+    for row in items:
+        sample = (folder / "samples" / f"{row['task']}.jsonl").read_text().splitlines()[row["index"]]
+        assert json.loads(sample)["correct"] is False
+        if row["gold"] is not None:
+            assert row["prompt"].endswith(row["options"][row["gold"]]) or row["task"] == "winogrande"
+    texts = [row for row in rows if "text" in row]
+    assert [row["bpb"] for row in texts[:5]] == sorted((row["bpb"] for row in texts[:5]), reverse=True)
+
+
+@pytest.fixture
+def hostile(folder, tmp_path):
+    """A run whose model, tasks, texts and samples are markup."""
+    made = tmp_path / "hostile"
+    shutil.copytree(folder, made)
+    path = made / "results.json"
+    results = json.loads(path.read_text())
+    results["model"]["id"] = EVIL
+    results["work"]["backend"] = EVIL
+    path.write_text(json.dumps(results))
+    rows = (made / "samples" / "_surprising.jsonl").read_text().splitlines()
+    changed = []
+    for line in rows:
+        row = json.loads(line)
+        for key in ("prompt", "begins", "task", "text"):
+            if key in row:
+                row[key] = EVIL
+        if "options" in row:
+            row["options"] = [EVIL] * len(row["options"])
+        changed.append(json.dumps(row))
+    (made / "samples" / "_surprising.jsonl").write_text("\n".join(changed) + "\n")
+    return made
+
+
+def test_what_came_from_data_or_model_is_text_and_never_markup(hostile, folder):
+    for page in (render_page([read_run(hostile)]), render_page([read_run(hostile), read_run(folder)])):
+        assert EVIL not in page
+        assert "&lt;script&gt;alert(" in page
+    for drawn in (
+        bars([Bar(EVIL, 0.5)]),
+        scatter([(EVIL, 1, 2), ("b", 2, 3)], EVIL, EVIL),
+        histogram([1, 2], [(EVIL, 1)], EVIL),
+    ):
+        assert "<script" not in drawn
+
+
+def test_bars_are_as_long_as_their_values():
+    drawn = bars([Bar("half", 0.5), Bar("whole", 1.0), Bar("below", -0.5, -1.0, 0.0)])
+    widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', drawn)]
+    assert widths == pytest.approx([widths[1] / 2, widths[1], widths[1] / 2], abs=0.2)
+    (whisker,) = re.findall(r'<line x1="([\d.]+)" x2="([\d.]+)"[^>]*class="whisker"', drawn)
+    assert float(whisker[1]) - float(whisker[0]) == pytest.approx(widths[1], abs=0.2)
+
+
+def rescored(folder, path, name, parameters, core, bpb):
+    shutil.copytree(folder, path)
+    results = json.loads((path / "results.json").read_text())
+    results["model"]["id"] = name
+    results["model"]["parameters"]["total"] = parameters
+    results["core"]["core"] = core
+    for text in results["bpb"].values():
+        text["bpb"] = bpb
+    (path / "results.json").write_text(json.dumps(results))
+    return str(path)
+
+
+def test_several_runs_are_ranked_and_their_disagreements_named(folder, tmp_path, capsys):
+    runs = [
+        rescored(folder, tmp_path / "a", "small", 10**6, 0.1, 1.5),
+        rescored(folder, tmp_path / "b", "middle", 10**7, 0.3, 1.2),
+        rescored(folder, tmp_path / "c", "large", 10**8, 0.2, 1.0),
+    ]
+    assert main(["report", *runs, "--output", str(tmp_path / "all.html")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "all.html")
+    page = (tmp_path / "all.html").read_text()
+    # Ranks 1 2 3 of CORE small, large, middle; of bpb large, middle, small: rho = 1 - 6 (1 + 1 + 4) / (3 x 8) = -0.5.
+    assert "Rank correlation -0.50. Bits per byte and core-11 disagree on which is better of middle and large." in page
+    assert "<td>small</td><td>1M</td><td>+0.1000</td>" in page
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert main(["report", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_a_browser_shows_the_page_without_complaint_and_without_scrolling_sideways(folder, hostile, scheme, width):
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium")
+    from playwright.sync_api import sync_playwright
+
+    several = hostile.parent / "several.html"
+    several.write_text(render_page([read_run(folder), read_run(hostile)]))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(dialog.message))
+        for path in (folder / "report.html", several):
+            page.goto(path.as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            assert page.locator("svg.bars rect").count() >= 11
+            page.locator("details").first.locator("summary").click()
+            assert page.locator("details pre").first.is_visible()
+        back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert back == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+        browser.close()
+    assert said == []
