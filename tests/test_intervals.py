@@ -78,10 +78,10 @@ def test_core_s_interval_is_that_of_its_weighted_accuracies(package):
 
 
 def test_p_values_of_core_are_even_where_nothing_differs():
-    """Of 400 pairs of runs with the same chances, one in twenty has a p-value of one in twenty, and so on."""
+    """Of 200 pairs of runs with the same chances, one in twenty has a p-value of one in twenty, and so on."""
     rng = np.random.default_rng(5)
     found = []
-    for number in range(400):
+    for number in range(200):
         shares = []
         for baseline, n in SUITE:
             p = rng.uniform(0.2, 0.8)
@@ -98,14 +98,14 @@ def test_paired_intervals_hold_the_difference_at_their_rate():
     rng = np.random.default_rng(6)
     weight = 1 / len(SUITE)
     held = 0
-    for number in range(300):
+    for number in range(200):
         shares = []
         for _, n in SUITE:
             kind = rng.multinomial(n, [0.15, 0.10, 0.75])
             shares.append(PairedShare(int(kind[0]), int(kind[1]), n, weight))
         _, (low, high), _ = compare_shares(shares, seed=number)
         held += low <= 0.05 <= high
-    assert 0.92 <= held / 300 <= 0.98
+    assert 0.92 <= held / 200 <= 0.98
 
 
 def test_p_values_of_bits_per_byte_are_even_where_nothing_differs_and_intervals_hold():
@@ -149,7 +149,9 @@ def test_holm_by_hand():
     assert [d.p_holm for d in correct_by_holm(differences)] == pytest.approx([0.09, 0.04, 0.09, None])
 
 
-def write_run(folder, name, verdicts, nats, signature="core|limit:all|first:bos bpb|text:t|first:bos"):
+def write_run(
+    folder, name, verdicts, nats, signature="core|limit:all|seeds:1234 in sequence|first:bos bpb|text:t|first:bos"
+):
     results = {
         "signature": signature,
         "model": {"id": name},
@@ -188,8 +190,8 @@ def test_compare_prints_writes_and_draws(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("signature", "message"),
     [
-        ("core|limit:50|first:bos bpb|text:t|first:bos", "got core limit: all and 50"),
-        ("core|limit:all|first:bos bpb|text:u|first:bos", "got bpb notes text: t and u"),
+        ("core|limit:50|seeds:1234 in sequence|first:bos bpb|text:t|first:bos", "got core limit: all and 50"),
+        ("core|limit:all|seeds:1234 in sequence|first:bos bpb|text:u|first:bos", "got bpb notes text: t and u"),
     ],
 )
 def test_runs_of_different_recipes_are_refused_with_what_differs(tmp_path, capsys, signature, message):
@@ -201,7 +203,13 @@ def test_runs_of_different_recipes_are_refused_with_what_differs(tmp_path, capsy
 
 def test_what_is_the_model_s_own_is_said_and_no_reason_to_refuse(tmp_path, capsys):
     a = write_run(tmp_path / "a", "one", [1, 0] * 5, [5.0] * 5)
-    b = write_run(tmp_path / "b", "two", [1, 0] * 5, [5.0] * 5, "core|limit:all|first:eos bpb|text:t|first:eos")
+    b = write_run(
+        tmp_path / "b",
+        "two",
+        [1, 0] * 5,
+        [5.0] * 5,
+        "core|limit:all|seeds:1234 in sequence|first:eos bpb|text:t|first:eos",
+    )
     assert main(["compare", a, b]) == 0
     assert "Differs, and is the model's own: core first: bos and eos." in capsys.readouterr().out
 

@@ -94,7 +94,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path, 
     finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
     assert finished.returncode == 0, finished.stderr
     assert results_of(folder) == results_of(whole)
-    assert sorted(path.name for path in folder.iterdir()) == ["results.json", "samples"]
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "results.json", "samples"]
 
 
 def test_a_run_whose_process_was_lost_goes_on_with_another_number_of_processes(tmp_path, whole):

@@ -1,6 +1,7 @@
 """A finished run as it lies on the disk."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,14 @@ class SavedRun:
     @property
     def recipes(self) -> dict[str, dict[str, str]]:
         """What each number depends on beside the model: by `core`, and by `bpb` with each text's name."""
-        lines = str(self.results["signature"]).split(" ")
         names = [*(["core"] if self.items else []), *(f"bpb {text}" for text in self.documents)]
-        return {
-            name: dict(_field(part) for part in line.split("|")[1:]) for name, line in zip(names, lines, strict=True)
-        }
+        lines = zip(names, self.signatures, strict=True)
+        return {name: dict(_field(part) for part in line.split("|")[1:]) for name, line in lines}
+
+    @property
+    def signatures(self) -> list[str]:
+        """The line of each number."""
+        return re.split(r" (?=(?:core|bpb)\|)", str(self.results["signature"]))
 
 
 def _field(part: str) -> tuple[str, str]:

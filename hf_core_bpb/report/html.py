@@ -44,7 +44,7 @@ def _run(run: SavedRun) -> Values:
         "texts": [_text(run, name, text) for name, text in results.get("bpb", {}).items()],
         "surprises": [_surprise(row) for row in run.surprises],
         "work": _work(results),
-        "signatures": str(results["signature"]).split(" "),
+        "signatures": run.signatures,
     }
 
 

@@ -77,7 +77,7 @@ def bpb_table(report: Report) -> Table:
             f"{result.bpb:.4f}",
             "-" if (interval := bpb_ci95(result.documents)) is None else "{:.3f}–{:.3f}".format(*interval),
             "-" if result.bits_per_character is None else f"{result.bits_per_character:.4f}",
-            f"{result.token_perplexity:.2f}",
+            f"{result.token_perplexity:.2f}" if result.token_perplexity < 1e5 else f"{result.token_perplexity:.3g}",
             f"{len(result.documents):,}",
             f"{result.total.num_bytes:,}",
             Text(name),
