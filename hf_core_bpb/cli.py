@@ -14,7 +14,8 @@ PROG = "hf-core-bpb"
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
 EPILOG = (
     "Other commands: tasks (list the task files), tasks NAME (show one with a rendered prompt, or "
-    "with --index one item as a model sees it), compare RUN RUN and report RUN (output folders), "
+    "with --index one item as a model sees it), compare RUN RUN, report RUN and publish RUN "
+    "(output folders), "
     "scaling plan, scaling fit, scaling forecast, install-metric (--help after each)."
 )
 
@@ -201,6 +202,29 @@ def _report(args: argparse.Namespace) -> int:
     return 0
 
 
+def build_publish_parser() -> argparse.ArgumentParser:
+    """Return the parser of the publish command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROG} publish",
+        description="Show what a run would add to its model's repository on the Hub: the card's evaluation results, "
+        ".eval_results and results.json. Nothing is written without --push or --create-pr.",
+    )
+    parser.add_argument("run", metavar="RUN", help="output folder of a run")
+    parser.add_argument("--repo", metavar="ID", help="the model's repository (default: the model that was evaluated)")
+    parser.add_argument("--push", action="store_true", help="write it")
+    parser.add_argument("--create-pr", action="store_true", help="propose it as a pull request")
+    return parser
+
+
+def _publish(args: argparse.Namespace) -> int:
+    from hf_core_bpb.comparing.saved import read_run
+    from hf_core_bpb.publishing import show_publication
+
+    run = read_run(Path(args.run))
+    show_publication(run, args.repo or run.name, args.push or args.create_pr, args.create_pr)
+    return 0
+
+
 def build_compare_parser() -> argparse.ArgumentParser:
     """Return the parser of the compare command."""
     parser = argparse.ArgumentParser(
@@ -289,6 +313,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments[:1] == ["tasks"]:
             return _tasks(build_tasks_parser().parse_args(arguments[1:]))
+        if arguments[:1] == ["publish"]:
+            return _publish(build_publish_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["report"]:
             return _report(build_report_parser().parse_args(arguments[1:]))
         if arguments[:1] == ["compare"]:

@@ -13,9 +13,9 @@ ORDER = [
     "demo.text", "sources", "training.tokens", "training.alerts", "training.validation", "training.meter",
     "training.evaluation", "training.wrapping", "callback", "api", "compressors", "report.run", "report.results",
     "bpb.bpb", "core.core", "space.bits", "space.planner", "space.dashboard", "space.figures", "space.app",
-    "comparing.saved", "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command", "report.charts",
-    "report.surprises", "report.html", "report.table", "report.trackers", "report.progress", "catalog", "command",
-    "cli", "__main__",
+    "comparing.saved", "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command", "publishing",
+    "report.charts", "report.surprises", "report.html", "report.table", "report.trackers", "report.progress",
+    "catalog", "command", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command", "report.trackers"},
