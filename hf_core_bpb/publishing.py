@@ -4,6 +4,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -137,8 +138,10 @@ def _entries(run: SavedRun) -> list[EvalResultEntry]:
 
 
 def _read(repo: str, path: str) -> str | None:
+    # Not from the cache: what is there now is what the change is shown against.
     try:
-        return Path(hf_hub_download(repo, path, force_download=True)).read_text(encoding="utf-8")
+        with TemporaryDirectory() as scratch:
+            return Path(hf_hub_download(repo, path, local_dir=scratch)).read_text(encoding="utf-8")
     except EntryNotFoundError:
         return None
 
