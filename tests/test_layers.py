@@ -15,7 +15,7 @@ ORDER = [
     "bpb.bpb", "core.core", "space.bits", "space.planner", "space.dashboard", "space.figures", "space.app",
     "comparing.saved", "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command", "publishing",
     "report.charts", "report.surprises", "report.html", "report.table", "report.trackers", "report.progress",
-    "catalog", "command", "cli", "__main__",
+    "catalog", "command", "subcommands", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "command", "report.trackers"},
