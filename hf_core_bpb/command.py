@@ -123,12 +123,17 @@ def evaluate(options: Options) -> None:
         if talk and (kept := sum(map(len, journal.scored.values()))):
             print(f"Going on in {folder}: {kept:,} requests are scored already.", file=sys.stderr)
         scorer = Scorer(lm, options.batch_tokens, progress, journal)
-        if prepared_core is not None:
-            core, done = score_core(scorer, prepared_core)
-            work += done
-        if prepared_bpb is not None:
-            bpb, done = score_bpb(scorer, prepared_bpb)
-            work += done
+        try:
+            if prepared_core is not None:
+                core, done = score_core(scorer, prepared_core)
+                work += done
+            if prepared_bpb is not None:
+                bpb, done = score_bpb(scorer, prepared_bpb)
+                work += done
+        except BaseException:
+            if main:
+                print(f"What is scored is kept: the same command with --output {folder} goes on.", file=sys.stderr)
+            raise
     if main:
         surprising = [
             *(surprising_items(prepared_core, core) if prepared_core is not None and core is not None else ()),

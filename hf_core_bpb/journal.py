@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from hf_core_bpb.types import Scored, Work
 
 FOLDER = "partial"
 _RUN = "run.json"
+_SECONDS_A_SYNC = 1.0
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class Journal:
     work: dict[str, Work] = field(default_factory=dict)
     batch_tokens: int | None = None
     _file: TextIO | None = None
+    _synced: float = 0.0
 
     def record(self, process: int, stage: str, sums: Mapping[int, Scored], work: Work) -> None:
         """Append what was scored. Raises RunError where it cannot be written."""
@@ -50,8 +53,11 @@ class Journal:
                 path = self.folder / f"{self.attempt:04d}-{process:04d}.jsonl"
                 self._file = path.open("a", encoding="utf-8", newline="\n")
             self._file.write(_seal(row))
+            # What is flushed outlives this process; that it outlives the machine costs more, on a shared disk most.
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if time.monotonic() - self._synced > _SECONDS_A_SYNC:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
         except OSError as error:
             raise RunError(f"--output: expected to write to {self.folder}, got: {error}") from None
 

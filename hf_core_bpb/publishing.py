@@ -71,6 +71,10 @@ def files_of(run: SavedRun, repo: str, card: str | None) -> dict[str, str]:
         data.model_name = data.get("model_name") or repo.split("/")[-1]
         data.eval_results = [*others, *_eval_results(run)]
         text = str(made)
+    except KeyError as error:
+        raise InputError(
+            f"{run.folder}: expected results.json as this version writes it, got one without {error}"
+        ) from None
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise InputError(f"{repo}/{_CARD}: expected a card with front matter, got: {reason(error)}") from None
     entries = yaml.safe_dump(eval_result_entries_to_yaml(_entries(run)), sort_keys=False, allow_unicode=True)

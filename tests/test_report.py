@@ -129,9 +129,17 @@ def test_several_runs_are_ranked_and_their_disagreements_named(folder, tmp_path,
     assert "<td>small</td><td>1M</td><td>+0.1000</td>" in page
 
 
-def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
-    assert main(["report", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+def test_a_folder_without_a_run_and_results_that_lack_something_are_one_line(folder, tmp_path, capsys):
+    older = tmp_path / "older"
+    shutil.copytree(folder, older)
+    results = json.loads((older / "results.json").read_text())
+    results["core"].pop("ci95")
+    (older / "results.json").write_text(json.dumps(results))
+    for place, message in ((tmp_path, "of a finished run"), (older, "got one without 'ci95'")):
+        assert main(["report", str(place), "--output", str(tmp_path / "x.html")]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -127,6 +127,7 @@ def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp
     )  # fmt: skip
     assert ended.returncode == 1
     assert "failed: --output: expected to write to" in ended.stderr
+    assert f"What is scored is kept: the same command with --output {folder} goes on." in ended.stderr
     assert "Traceback" not in ended.stderr
     assert rows_of(folder)[1] > 1
     finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)

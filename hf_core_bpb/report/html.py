@@ -11,6 +11,7 @@ from scipy.stats import spearmanr
 
 from hf_core_bpb.centering import centered_accuracy
 from hf_core_bpb.comparing.saved import SavedRun
+from hf_core_bpb.errors import InputError
 from hf_core_bpb.numbers import show_count
 from hf_core_bpb.report.charts import Bar, bars, histogram, scatter
 
@@ -18,14 +19,22 @@ Values = dict[str, Any]
 
 
 def render_page(runs: Sequence[SavedRun]) -> str:
-    """Return the page of one run, or of several with their comparison in front."""
+    """Return the page of one run, or of several with their comparison in front.
+
+    Raises InputError for results that lack what the page shows.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} models"
-    return environment.get_template("page.html").render(
-        title=title, runs=[_run(run) for run in runs], comparison=_compare(runs) if len(runs) > 1 else None
-    )
+    try:
+        values = {"runs": [_run(run) for run in runs], "comparison": _compare(runs) if len(runs) > 1 else None}
+    except KeyError as error:
+        folders = ", ".join(str(run.folder) for run in runs)
+        raise InputError(
+            f"{folders}: expected results.json as this version writes it, got one without {error}"
+        ) from None
+    return environment.get_template("page.html").render(title=title, **values)
 
 
 def _run(run: SavedRun) -> Values:
