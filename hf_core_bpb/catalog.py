@@ -1,4 +1,6 @@
-"""The tasks command: the task files as a table, or one of them with a prompt rendered from demo rows."""
+"""The tasks command: the task files as a table, one of them with a prompt, or one item as a model sees it."""
+
+from dataclasses import dataclass, replace
 
 import datasets
 from rich.console import Console
@@ -6,11 +8,13 @@ from rich.table import Table
 
 from hf_core_bpb import registry
 from hf_core_bpb.data import load_hub_task
+from hf_core_bpb.distributed import process_group
 from hf_core_bpb.inspection import inspect_item
-from hf_core_bpb.model import LanguageModel
+from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model
 from hf_core_bpb.protocols import PROTOCOLS
+from hf_core_bpb.quiet import quieten_libraries
 from hf_core_bpb.runner import CoreRun
-from hf_core_bpb.sources import demo_rows
+from hf_core_bpb.sources import DEMO_MODEL, demo_rows, plan_core
 from hf_core_bpb.types import Task
 
 
@@ -25,8 +29,38 @@ def show_tasks(name: str | None) -> None:
     print(_describe(task))
 
 
-def show_item(lm: LanguageModel, run: CoreRun, index: int) -> None:
-    """Print one item of a run's only task as a model sees it: prompt, scored tokens, losses, verdict."""
+@dataclass(frozen=True, slots=True)
+class ItemOptions:
+    """Which item of a task to show, and by which model; None where nothing was said."""
+
+    task: str
+    index: int
+    model: str | None
+    revision: str | None
+    source: str | None
+    bundle: str | None
+    protocol: str
+    limit: int | None
+    max_length: int | None
+
+
+def show_one(options: ItemOptions) -> None:
+    """Print one item as a model sees it. Raises InputError for options that do not fit."""
+    quieten_libraries(show_downloads=False)
+    default = "bundle" if options.bundle is not None else "demo" if options.model is None else "hub"
+    run = plan_core(
+        tasks=[options.task],
+        source=options.source or default,
+        bundle=options.bundle,
+        protocol=options.protocol,
+        limit=options.limit,
+    )
+    wanted = ModelOptions(name=options.model or str(DEMO_MODEL), revision=options.revision)
+    lm = load_language_model(wanted, process_group().device, options.max_length)
+    _print_item(lm if options.model is not None else replace(lm, name="demo"), run, options.index)
+
+
+def _print_item(lm: LanguageModel, run: CoreRun, index: int) -> None:
     view = inspect_item(lm, run, index)
     (task,) = run.tasks
     print(f"{task.name}, item {index} of {view.num_items}, {run.protocol_name} protocol, rows from {run.source}")

@@ -1,6 +1,5 @@
 """The evaluation that the command runs: load, score, print, write."""
 
-import logging
 import platform
 import re
 import resource
@@ -15,11 +14,9 @@ from typing import Any
 
 import accelerate
 import datasets
-import huggingface_hub
 import torch
 import transformers
 from filelock import FileLock
-from huggingface_hub.utils.tqdm import disable_progress_bars
 from rich.console import Console
 
 from hf_core_bpb import __version__
@@ -29,6 +26,7 @@ from hf_core_bpb.distributed import from_main_process, leave, main_process_first
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.journal import Journal
 from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model, weights_of
+from hf_core_bpb.quiet import quieten_libraries, set_log_level
 from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
@@ -40,12 +38,10 @@ from hf_core_bpb.runner import CoreRun, TextSource, prepare_bpb, prepare_core, s
 from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.scorer import Scorer, SilentProgress, Workload
 from hf_core_bpb.signature import digest
-from hf_core_bpb.sources import DEFAULT_TEXT, demo_texts, plan_core, read_text
+from hf_core_bpb.sources import DEFAULT_TEXT, DEMO_MODEL, demo_texts, plan_core, read_text
 from hf_core_bpb.store import SURPRISING, begin_run, check_output, end_run, lock_output, write_page, write_results
 from hf_core_bpb.text import choose_windows
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
-
-DEMO_MODEL = Path(__file__).parent / "demo" / "model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +84,8 @@ def evaluate(options: Options) -> None:
     main = group.is_main_process
     talk = main and not options.quiet
     warnings.showwarning = _print_warning
-    _set_log_level(options.log_level)
-    _quieten_libraries(show_downloads=talk and sys.stderr.isatty())
+    set_log_level(options.log_level)
+    quieten_libraries(show_downloads=talk and sys.stderr.isatty())
     folder = options.output or _default_output(options.model or "demo")
     run, lm, texts = main_process_first(lambda: _prepare(options, folder))
     if options.model is None and talk:
@@ -157,39 +153,6 @@ def evaluate(options: Options) -> None:
     leave()
 
 
-@dataclass(frozen=True, slots=True)
-class ItemOptions:
-    """Which item of a task to show, and by which model; None where nothing was said."""
-
-    task: str
-    index: int
-    model: str | None
-    revision: str | None
-    source: str | None
-    bundle: str | None
-    protocol: str
-    limit: int | None
-    max_length: int | None
-
-
-def show_one(options: ItemOptions) -> None:
-    """Print one item as a model sees it. Raises InputError for options that do not fit."""
-    from hf_core_bpb.catalog import show_item
-
-    _quieten_libraries(show_downloads=False)
-    default = "bundle" if options.bundle is not None else "demo" if options.model is None else "hub"
-    run = plan_core(
-        tasks=[options.task],
-        source=options.source or default,
-        bundle=options.bundle,
-        protocol=options.protocol,
-        limit=options.limit,
-    )
-    wanted = ModelOptions(name=options.model or str(DEMO_MODEL), revision=options.revision)
-    lm = load_language_model(wanted, process_group().device, options.max_length)
-    show_item(lm if options.model is not None else replace(lm, name="demo"), run, options.index)
-
-
 def _identity(lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any]:
     """Return what tells this run from all others: what its scores depend on."""
     digests = [digest for workload in workloads for digest in workload.digests.values()]
@@ -239,26 +202,6 @@ def _check_options(options: Options) -> None:
         )
     if options.revision is not None and options.model is None:
         raise InputError("--revision: expected --model with it, got none")
-
-
-def _set_log_level(name: str) -> None:
-    """Have this package and the libraries under it say what is of that level, each line once: on the main process."""
-    level = getattr(logging, name.upper()) if process_group().is_main_process else logging.ERROR
-    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    for library in ("hf_core_bpb", "transformers", "datasets", "huggingface_hub", "accelerate"):
-        logging.getLogger(library).setLevel(level)
-
-
-def _quieten_libraries(show_downloads: bool) -> None:
-    transformers.utils.logging.disable_progress_bar()
-    # Rows are padded on the right only, where nothing that is scored looks.
-    logging.getLogger("transformers.modeling_utils").addFilter(lambda said: "may be padded" not in said.getMessage())
-    if not show_downloads:
-        datasets.disable_progress_bars()
-        disable_progress_bars()
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        # The cache was asked for: no need to hear for every dataset that it is used.
-        datasets.logging.set_verbosity_error()
 
 
 def _default_source(options: Options) -> str:

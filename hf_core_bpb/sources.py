@@ -15,6 +15,7 @@ from hf_core_bpb.runner import CoreRun, TextSource
 from hf_core_bpb.types import Baselines, DatasetSource, Task, TaskData
 
 SOURCES = ("hub", "bundle", "demo")
+DEMO_MODEL = Path(__file__).parent / "demo" / "model"
 DEFAULT_TEXT = "EleutherAI/wikitext_document_level:wikitext-2-raw-v1:test:page"
 
 

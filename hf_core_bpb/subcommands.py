@@ -41,7 +41,7 @@ def _tasks(args: argparse.Namespace) -> int:
 
         show_tasks(names[0] if names else None)
         return 0
-    from hf_core_bpb.command import ItemOptions, show_one
+    from hf_core_bpb.catalog import ItemOptions, show_one
 
     show_one(
         ItemOptions(

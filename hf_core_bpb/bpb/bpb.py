@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import datasets
 import evaluate
 
 from hf_core_bpb import __version__
+from hf_core_bpb.columns import listed
 from hf_core_bpb.documents import make_document
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
@@ -206,13 +206,11 @@ def _rows(predictions: Any, sums: Mapping[str, Any]) -> list[Any]:
 
 
 def _list(values: Any, name: str) -> list[Any]:
-    """Return a list of what comes one after another. Raises InputError for what has no order, or is but one."""
-    if isinstance(values, str | bytes | Mapping | AbstractSet) or hasattr(values, "columns"):
-        raise InputError(f"{name}: expected a list, got a single {type(values).__name__}")
-    try:
-        return list(values)
-    except TypeError:
-        raise InputError(f"{name}: expected a list, got {type(values).__name__}") from None
+    found = listed(values)
+    if found is None:
+        single = "a single " if hasattr(values, "__iter__") else ""
+        raise InputError(f"{name}: expected a list, got {single}{type(values).__name__}")
+    return found
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The evaluate metric core: centered scores and CORE of answers, of accuracies, or of a model."""
 
 from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, get_args
 
 import datasets
@@ -10,6 +9,7 @@ import numpy as np
 
 from hf_core_bpb import __version__
 from hf_core_bpb.accuracies import AccuracyScores, check_baselines, score_accuracies
+from hf_core_bpb.columns import listed
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
 from hf_core_bpb.registry import list_tasks
@@ -194,21 +194,19 @@ def _flat(predictions: Mapping[str, Any], references: Mapping[str, Any]) -> tupl
 
 
 def _list(values: Any, name: str) -> list[Any]:
-    """Return a list of what comes one after another. Raises InputError for what has no order, or is but one."""
-    if not isinstance(values, str | bytes | Mapping | AbstractSet) and not hasattr(values, "columns"):
-        try:
-            return list(values)
-        except TypeError:
-            pass
-    raise InputError(f"{name}: expected answers by task in both, or two lists, got {type(values).__name__}")
+    found = listed(values)
+    if found is None:
+        raise InputError(f"{name}: expected answers by task in both, or two lists, got {type(values).__name__}")
+    return found
 
 
 def _answer(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value.strip()
     try:
-        if not isinstance(value, bool | np.bool_) and value == int(value) >= 0:
-            return str(int(value))
+        is_place = not isinstance(value, bool | np.bool_) and value == int(value) >= 0
     except (TypeError, ValueError, OverflowError):
-        pass
-    raise InputError(f"{where}: expected an option's place or a text, got {value!r}")
+        is_place = False
+    if not is_place:
+        raise InputError(f"{where}: expected an option's place or a text, got {value!r}")
+    return str(int(value))
