@@ -57,14 +57,17 @@ def evaluate_core(
     protocol: str = "nanochat",
     baselines: Baselines | None = None,
     limit: int | None = None,
+    precision: float | None = None,
     max_length: int | None = None,
     batch_tokens: int | None = None,
 ) -> CoreResult:
     """Return the CORE results of a model: the command's options as keywords.
 
+    precision: half the interval of 95 % that CORE of all items is to be known to, from as few as that takes.
+
     Raises InputError for an option that does not fit, RunError where the model gives no finite loss.
     """
-    run = plan_core(suite, tasks, source, bundle, protocol, baselines, limit)
+    run = plan_core(suite, tasks, source, bundle, protocol, baselines, limit, precision)
     for message in run.warnings:
         warnings.warn(message, stacklevel=2)
     result, _ = run_core(Scorer(wrap(model, tokenizer, max_length), batch_tokens), run)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -41,7 +41,8 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         *,
         bpb_every: int | None = None,
         core_every: int | None = None,
-        core_limit: int | None = 50,
+        core_limit: int | Literal["auto"] | None = "auto",
+        core_precision: float | None = None,
         suite: str = "core-11",
         tasks: list[str] | None = None,
         source: str = "hub",
@@ -59,7 +60,9 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
 
         texts: validation documents; the Trainer's eval dataset where None. bpb_every, core_every: steps
         between evaluations; bpb is also taken whenever the Trainer evaluates, CORE also at the end.
-        core_limit: items a task; suite, tasks, source, bundle: as in evaluate_core. convention: what N counts
+        core_limit: items a task, None for all; "auto" is 50, or all where core_precision is given.
+        core_precision: half the interval of 95 % that CORE is to be known to, from as few items as that takes,
+        the same ones first every time. suite, tasks, source, bundle: as in evaluate_core. convention: what N counts
         in tokens per parameter; law: what the compute-optimal point is taken from, by its own N.
         target_ratio: tokens per parameter that are wanted; stop_at_target: end training there.
         device_flops: the peak of one device in FLOPs a second, for MFU, where it is not known by name.
@@ -78,10 +81,15 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
             raise InputError("CoreBpbCallback: expected texts to be a list of one or more documents")
         if stop_at_target and target_ratio is None:
             raise InputError("CoreBpbCallback: expected target_ratio with stop_at_target, got none")
+        if core_precision is not None and core_every is None:
+            raise InputError("CoreBpbCallback: expected core_every with core_precision, got none")
         self.texts = texts
         self.bpb_every = bpb_every
         self.core_every = core_every
-        self.core_run = plan_core(suite, tasks, source, bundle, limit=core_limit) if core_every is not None else None
+        self.core_run: CoreRun | None = None
+        if core_every is not None:
+            limit = (50 if core_precision is None else None) if core_limit == "auto" else core_limit
+            self.core_run = plan_core(suite, tasks, source, bundle, limit=limit, precision=core_precision)
         self.target_ratio = target_ratio
         self.stop_at_target = stop_at_target
         self.tokenizer = tokenizer
@@ -348,7 +356,8 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
             return {"eval_core": math.nan}
         self.core_results.append((step, result))
         accuracies = {f"eval_core/{name}": task.accuracy for name, task in result.tasks.items()}
-        return {"eval_core": result.core, **accuracies}
+        reached = {} if result.sample is None else {"eval_core_half_width": result.sample.half_width}
+        return {"eval_core": result.core, **reached, **accuracies}
 
 
 def _find_trainer(frame: FrameType | None) -> Trainer:

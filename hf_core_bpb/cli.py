@@ -60,6 +60,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     work.add_argument("--limit", type=int, metavar="N", help="at most N items a task (default: all)")
     work.add_argument(
+        "--precision",
+        type=float,
+        metavar="X",
+        help="score only as many items as it takes to know CORE of all of them within X, at 95 %% (default: all)",
+    )
+    work.add_argument(
         "--text",
         action="append",
         metavar="SOURCE",
@@ -146,6 +152,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             protocol=args.protocol,
             baselines=args.baselines,
             limit=args.limit,
+            precision=args.precision,
             texts=args.text,
             max_length=args.max_length,
             stride=args.stride,

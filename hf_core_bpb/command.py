@@ -62,6 +62,7 @@ class Options:
     protocol: str
     baselines: Baselines | None
     limit: int | None
+    precision: float | None
     texts: list[str] | None
     max_length: int | None
     stride: int | None
@@ -113,7 +114,7 @@ def evaluate(options: Options) -> None:
             locks.append(lock_output(folder))
             # Another run may have ended in it since.
             check_output(folder, options.overwrite)
-            return begin_run(folder, _identity(lm, workloads), options.overwrite)
+            return begin_run(folder, _identity(options, lm, workloads), options.overwrite)
 
         journal = from_main_process(begin)
         if talk and (kept := sum(map(len, journal.scored.values()))):
@@ -153,7 +154,7 @@ def evaluate(options: Options) -> None:
     leave()
 
 
-def _identity(lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any]:
+def _identity(options: Options, lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any]:
     """Return what tells this run from all others: what its scores depend on."""
     digests = [digest for workload in workloads for digest in workload.digests.values()]
     return {
@@ -163,6 +164,8 @@ def _identity(lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any
         "tokenizer": lm.tokenizer_name,
         "dtype": lm.dtype,
         "requests": digest(repr(digests)),
+        # What is scored after the first sample depends on it.
+        **({"precision": options.precision} if options.precision is not None else {}),
     }
 
 
@@ -183,6 +186,7 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, LanguageMo
             protocol=options.protocol,
             baselines=options.baselines,
             limit=options.limit,
+            precision=options.precision,
         )
     check_output(folder, options.overwrite)
     lm = _load(options, process_group().device)
@@ -195,10 +199,11 @@ def _check_options(options: Options) -> None:
     check_trackers(options.report_to)
     if options.texts is not None and not options.bpb:
         raise InputError("--text: expected --eval to hold bpb, got --eval core")
-    of_core = (options.tasks, options.source, options.bundle, options.baselines, options.limit)
+    of_core = (options.tasks, options.source, options.bundle, options.baselines, options.limit, options.precision)
     if not options.core and any(value is not None for value in of_core):
         raise InputError(
-            "--tasks, --source, --bundle, --baselines, --limit: expected --eval to hold core, got --eval bpb"
+            "--tasks, --source, --bundle, --baselines, --limit, --precision: expected --eval to hold core, "
+            "got --eval bpb"
         )
     if options.revision is not None and options.model is None:
         raise InputError("--revision: expected --model with it, got none")
@@ -266,4 +271,4 @@ def _peak_memory_bytes(device: torch.device) -> int:
 
 
 def _describe(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -97,7 +97,7 @@ def make_requests(
     items: Sequence[Example],
     shots: Sequence[Sequence[Example]],
     max_length: int,
-    first_index: int,
+    places: Sequence[int],
 ) -> list[list[Request]]:
     """Return the Requests of each item: preamble with the tokenizer's own special tokens, context, answer.
 
@@ -120,7 +120,7 @@ def make_requests(
         before = [np.concatenate([preamble_ids[index], next(context_ids)]) for _ in contexts[index]]
         after = [next(answer_ids) for _ in answers[index]]
         sizes = [len(text.encode()) for text in item.continuations]
-        where = f"{task.name}, item {first_index + index}"
+        where = f"{task.name}, item {places[index]}"
         made.append(
             [
                 _request(context, answer, size, max_length, where)

@@ -7,9 +7,10 @@ import numpy as np
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.metrics import decide
 from hf_core_bpb.model import LanguageModel
-from hf_core_bpb.runner import CoreRun, TaskStage
+from hf_core_bpb.runner import CoreRun
 from hf_core_bpb.scoring.engine import Engine
 from hf_core_bpb.scoring.forward import evaluation_mode
+from hf_core_bpb.stages import TaskStage
 from hf_core_bpb.types import Request, Scored
 
 
@@ -54,7 +55,7 @@ def inspect_item(lm: LanguageModel, run: CoreRun, index: int) -> ItemView:
     if not 0 <= index < len(stage.items):
         raise InputError(f"--index: expected 0 to {len(stage.items) - 1} in {task.name}, got {index}")
     item, shots = stage.items[index], stage.shots[index]
-    (requests,) = run.protocol.requests(lm.tokenizer, task, [item], [shots], lm.max_length, index)
+    requests = stage.requests([index])
     prompts = run.protocol.render(task.kind, item, shots, task.delimiter)[-len(requests) :]
     engine = Engine(lm.model, modes=frozenset())
     with evaluation_mode(lm.model):

@@ -23,6 +23,10 @@ class Tokenizer(Protocol):
 class Progress(Protocol):
     """Hears of work as it is done, so that a terminal can show it."""
 
+    def note(self, message: str) -> None:
+        """Say something that is no count of tokens."""
+        ...
+
     def begin(self, total_tokens: int) -> None:
         """Begin to score stages that have so many tokens to forward in all."""
         ...

@@ -80,12 +80,12 @@ def make_requests(
     items: Sequence[Example],
     shots: Sequence[Sequence[Example]],
     max_length: int,
-    first_index: int,
+    places: Sequence[int],
 ) -> list[list[Request]]:
     """Return the Requests of each item, its whole prompts tokenised with BOS in front."""
     prompts = [render_prompts(task.kind, i, s, task.delimiter) for i, s in zip(items, shots, strict=True)]
     ids = iter(encode(tokenizer, [prompt for group in prompts for prompt in group]))
     return [
         option_requests(task.kind, item, [next(ids) for _ in group], max_length, f"{task.name}, item {index}")
-        for index, (item, group) in enumerate(zip(items, prompts, strict=True), first_index)
+        for index, item, group in zip(places, items, prompts, strict=True)
     ]

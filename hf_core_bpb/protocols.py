@@ -18,13 +18,15 @@ class Protocol:
     draw: items and number of shots to the shots of every item.
     render: an item's prompts as texts, for people to read.
     category_of: the category that accuracies are averaged over, the same for all where there is none.
-    requests: tokenizer, task, items, their shots, context length, and the first item's index, to Requests by item.
+    requests: tokenizer, task, items, their shots, context length, and the items' places, to Requests by item.
     """
 
     select: Callable[[Kind, Sequence[Example], int | None], list[Example]]
     draw: Callable[[Sequence[Example], int], list[list[Example]]]
     render: Callable[[Kind, Example, Sequence[Example], str], list[str]]
-    requests: Callable[[Tokenizer, Task, Sequence[Example], Sequence[Sequence[Example]], int, int], list[list[Request]]]
+    requests: Callable[
+        [Tokenizer, Task, Sequence[Example], Sequence[Sequence[Example]], int, Sequence[int]], list[list[Request]]
+    ]
     category_of: Callable[[Example], str]
     baselines: Baselines
     seeds: str

@@ -87,7 +87,7 @@ def _eval_results(run: SavedRun) -> list[EvalResult]:
     core = run.results.get("core")
     if core is not None:
         name = "CORE" if core["suite"] == "core-22" else core["suite"]
-        setup = {"protocol": core["protocol"], "baselines": core["baselines"], "ci95": core["ci95"]}
+        setup = {name: core[name] for name in ("protocol", "baselines", "ci95", "sample") if name in core}
         found.append(
             EvalResult(
                 dataset_type=core["suite"],

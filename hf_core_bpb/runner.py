@@ -1,15 +1,16 @@
 """Composition: tasks or documents to requests, to their sums, to results."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from hf_core_bpb.distributed import main_process_first
-from hf_core_bpb.metrics import decide
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.protocols import Protocol
+from hf_core_bpb.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
 from hf_core_bpb.scorer import Scorer, Workload, prepare
 from hf_core_bpb.signature import digest, sign
+from hf_core_bpb.stages import TaskStage
 from hf_core_bpb.text import Windows, text_requests
 from hf_core_bpb.tokens import first_token_id
 from hf_core_bpb.types import (
@@ -17,9 +18,8 @@ from hf_core_bpb.types import (
     BpbResult,
     CoreResult,
     Document,
-    Example,
-    ItemResult,
     Request,
+    Sample,
     Scored,
     Task,
     TaskData,
@@ -27,73 +27,13 @@ from hf_core_bpb.types import (
     Work,
 )
 
-_ITEMS_AT_ONCE = 256
-
-
-@dataclass(slots=True)
-class TaskStage:
-    """One task on its way: the items in the protocol's order, and what each one's requests were."""
-
-    lm: LanguageModel
-    task: Task
-    data: TaskData
-    protocol: Protocol
-    limit: int | None
-    items: list[Example] = field(init=False)
-    shots: list[list[Example]] = field(init=False)
-    num_requests: list[int] = field(default_factory=list)
-    truncated: list[bool] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Take the items that the protocol takes, with the shots it draws or those that the task brings."""
-        self.items = self.protocol.select(self.task.kind, self.data.examples, self.limit)
-        if self.data.shots is None:
-            self.shots = self.protocol.draw(self.items, self.task.num_fewshot)
-        else:
-            pool = self.data.shots
-            self.shots = [pool.get(item.group, [])[: self.task.num_fewshot] for item in self.items]
-
-    def requests(self) -> list[Request]:
-        """Return the requests of all items, one after another."""
-        made: list[Request] = []
-        for begin in range(0, len(self.items), _ITEMS_AT_ONCE):
-            some = slice(begin, begin + _ITEMS_AT_ONCE)
-            for options in self.protocol.requests(
-                self.lm.tokenizer, self.task, self.items[some], self.shots[some], self.lm.max_length, begin
-            ):
-                self.num_requests.append(len(options))
-                self.truncated.append(any(request.truncated for request in options))
-                made += options
-        return made
-
-    def result(self, scored: Sequence[Scored]) -> TaskResult:
-        """Return the verdicts that follow from the requests' sums."""
-        verdicts = []
-        begin = 0
-        for index, (item, count) in enumerate(zip(self.items, self.num_requests, strict=True)):
-            options = tuple(scored[begin : begin + count])
-            begin += count
-            prediction, correct = decide(self.task.kind, options, item.gold)
-            verdicts.append(
-                ItemResult(
-                    index=index,
-                    gold=None if self.task.kind == "language_modeling" else item.gold,
-                    prediction=prediction,
-                    correct=correct,
-                    options=options,
-                    truncated=self.truncated[index],
-                    category=self.protocol.category_of(item),
-                )
-            )
-        num_fewshot = max(len(shots) for shots in self.shots)
-        return TaskResult(self.task, num_fewshot, self.data.revision, tuple(verdicts))
-
 
 @dataclass(frozen=True, slots=True)
 class CoreRun:
     """What a CORE run is asked for: tasks, where their rows come from, the protocol by name, what to warn of.
 
-    `content` pins a bundle that came as a zip file by its sha256.
+    `content` pins a bundle that came as a zip file by its sha256. precision: half the interval of CORE at which
+    enough items are scored, None for all of them.
     """
 
     suite: str
@@ -105,30 +45,87 @@ class CoreRun:
     protocol: Protocol
     limit: int | None
     baselines: Baselines
+    precision: float | None = None
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedCore:
-    """A CORE run made ready for a tokenizer and context length; models that share these can be scored one by one."""
+    """A CORE run made ready for a tokenizer and context length; models that share these can be scored one by one.
+
+    strata: what is sampled from, with `sizes` of each to begin with; all of it where no precision is asked for.
+    workload: the requests of these items.
+    """
 
     run: CoreRun
     stages: Mapping[str, TaskStage]
+    strata: Sequence[Stratum]
+    sizes: Sequence[int]
     workload: Workload
 
 
 def prepare_core(lm: LanguageModel, run: CoreRun) -> PreparedCore:
-    """Return a run's items as requests; all rows are loaded here, and all prompts tokenised."""
+    """Return a run's items as requests; all rows are loaded here, and the prompts of what is scored first tokenised."""
     data = main_process_first(lambda: {task.name: run.load(task) for task in run.tasks})
     stages = {task.name: TaskStage(lm, task, data[task.name], run.protocol, run.limit) for task in run.tasks}
-    return PreparedCore(run, stages, prepare({name: stage.requests for name, stage in stages.items()}))
+    strata = [stratum for stage in stages.values() for stratum in _strata(stage, run)]
+    everything = [len(stratum.places) for stratum in strata]
+    sizes = everything if run.precision is None else first_sizes(strata)
+    return PreparedCore(run, stages, strata, sizes, _workload(stages, _places(strata, [0] * len(strata), sizes)))
+
+
+def _strata(stage: TaskStage, run: CoreRun) -> list[Stratum]:
+    name = stage.task.name
+    places = stage.places_by_category()
+    weight = 1 / (len(run.tasks) * len(places) * (1 - stage.task.baselines[run.baselines]))
+    if run.precision is None:
+        return [Stratum(name, range(len(stage.items)), weight)]
+    return [Stratum(name, draw_order(held, f"{name} {category}"), weight) for category, held in places.items()]
+
+
+def _places(strata: Sequence[Stratum], begins: Sequence[int], ends: Sequence[int]) -> dict[str, list[int]]:
+    """Return the places of these stretches of the strata by task, in their order; tasks without any are left out."""
+    places: dict[str, list[int]] = {}
+    for stratum, begin, end in zip(strata, begins, ends, strict=True):
+        if begin < end:
+            places.setdefault(stratum.task, []).extend(stratum.places[begin:end])
+    return {name: sorted(held) for name, held in places.items()}
+
+
+def _workload(stages: Mapping[str, TaskStage], places: Mapping[str, Sequence[int]]) -> Workload:
+    return prepare({name: partial(stages[name].requests, held) for name, held in places.items()})
 
 
 def score_core(scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work]:
-    """Return the results of a prepared run on a model, and what they took."""
-    run = prepared.run
-    scored, work = scorer.score(prepared.workload)
-    results = {name: stage.result(scored[name]) for name, stage in prepared.stages.items()}
+    """Return the results of a prepared run on a model, and what they took.
+
+    Where a precision is asked for, more items are scored until CORE of all of them is known to it.
+    """
+    run, strata = prepared.run, prepared.strata
+    sums: dict[str, dict[int, tuple[Scored, ...]]] = {name: {} for name in prepared.stages}
+    work = Work()
+    sizes, workload = prepared.sizes, prepared.workload
+    places = _places(strata, [0] * len(strata), sizes)
+    sample: Sample | None = None
+    while True:
+        scored, done = scorer.score(workload)
+        work += done
+        for name, held in places.items():
+            sums[name] |= prepared.stages[name].by_item(held, scored[name])
+        results = {name: stage.result(sums[name]) for name, stage in prepared.stages.items()}
+        if run.precision is None:
+            break
+        right = _count_right(results, strata, sizes)
+        sample = Sample(run.precision, half_width(strata, right, sizes), sum(len(s.places) for s in strata), SEED)
+        wanted = next_sizes(strata, right, sizes, run.precision)
+        if wanted is None:
+            break
+        scorer.progress.note(
+            f"{run.suite} is known to ±{sample.half_width:.4f} after {sum(sizes):,} items: {sum(wanted):,} of "
+            f"{sample.num_all:,} for ±{run.precision:g}."
+        )
+        places = _places(strata, sizes, wanted)
+        sizes, workload = wanted, _workload(prepared.stages, places)
     result = CoreResult(
         suite=run.suite,
         protocol=run.protocol_name,
@@ -136,8 +133,17 @@ def score_core(scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work
         baselines=run.baselines,
         tasks=results,
         signature=_sign_core(scorer.lm, run, results),
+        sample=sample,
     )
     return result, work
+
+
+def _count_right(results: Mapping[str, TaskResult], strata: Sequence[Stratum], sizes: Sequence[int]) -> list[int]:
+    right = {name: {item.index for item in result.items if item.correct} for name, result in results.items()}
+    return [
+        len(right[stratum.task].intersection(stratum.places[:size]))
+        for stratum, size in zip(strata, sizes, strict=True)
+    ]
 
 
 def run_core(scorer: Scorer, run: CoreRun) -> tuple[CoreResult, Work]:
@@ -157,6 +163,7 @@ def _sign_core(lm: LanguageModel, run: CoreRun, results: Mapping[str, TaskResult
             "source": f"{run.source}({run.content})" if run.content.startswith("sha256:") else run.source,
             "baselines": run.baselines,
             "limit": run.limit if run.limit is not None else "all",
+            **({"precision": f"{run.precision:g}({SEED})"} if run.precision is not None else {}),
             **_sign_tokens(lm),
             **({"first": "tokenizer"} if run.protocol.own_specials else {}),
             "truncation": "left",

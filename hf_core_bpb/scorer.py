@@ -23,6 +23,9 @@ from hf_core_bpb.types import Request, Scored, Work
 class SilentProgress:
     """Hears of progress and shows nothing."""
 
+    def note(self, message: str) -> None:
+        """Show nothing."""
+
     def begin(self, total_tokens: int) -> None:
         """Show nothing."""
 

@@ -27,6 +27,7 @@ def plan_core(
     protocol: str = "nanochat",
     baselines: Baselines | None = None,
     limit: int | None = None,
+    precision: float | None = None,
 ) -> CoreRun:
     """Return the run that these options describe.
 
@@ -40,6 +41,8 @@ def plan_core(
         raise InputError(f"--baselines: expected one of {', '.join(get_args(Baselines))}, got {baselines!r}")
     if limit is not None and limit < 1:
         raise InputError(f"--limit: expected 1 or more items a task, got {limit}")
+    if precision is not None and not 0 < precision < 1:
+        raise InputError(f"--precision: expected half an interval of CORE, above 0 and below 1, got {precision}")
     if tasks is not None and not tasks:
         raise InputError("--tasks: expected one or more names, got none")
     chosen, load, content = _choose_tasks(suite, tasks, source, bundle)
@@ -54,6 +57,7 @@ def plan_core(
         protocol=PROTOCOLS[protocol],
         limit=limit,
         baselines=version,
+        precision=precision,
         warnings=tuple(_warnings(chosen, version, suite)) if source == "hub" else (),
     )
 

@@ -269,8 +269,24 @@ class TaskResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """That only some of `num_all` items were scored, in an order by `seed`: CORE of all is within half_width, at 95 %.
+
+    precision: the half_width that was asked for.
+    """
+
+    precision: float
+    half_width: float
+    num_all: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class CoreResult:
-    """The results of a suite under one protocol; `signature` pins everything the numbers depend on."""
+    """The results of a suite under one protocol; `signature` pins everything the numbers depend on.
+
+    sample: what part of the items was scored, None where all were.
+    """
 
     suite: str
     protocol: str
@@ -278,6 +294,12 @@ class CoreResult:
     baselines: Baselines
     tasks: Mapping[str, TaskResult]
     signature: str
+    sample: Sample | None = None
+
+    @property
+    def num_items(self) -> int:
+        """How many items of all tasks were scored."""
+        return sum(result.num_items for result in self.tasks.values())
 
     def core_by(self, version: Baselines) -> float:
         """The unweighted mean of the centered accuracies under one table of baselines."""

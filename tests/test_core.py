@@ -1,15 +1,15 @@
 """The whole way for CORE, from the Hub's rows to verdicts, against a plain loop over the same rows."""
 
-import json
-
 import pytest
+from bundles import write_bundle
 from naive import score_item
 
-from hf_core_bpb import evaluate_core, registry, runner
+from hf_core_bpb import evaluate_core, registry
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.nanochat import select_items
 from hf_core_bpb.registry import list_tasks
 from hf_core_bpb.sources import plan_core
+from hf_core_bpb.stages import TaskStage
 
 BUNDLE_ROWS = {
     "sums": (
@@ -45,16 +45,7 @@ BUNDLE_ROWS = {
 
 @pytest.fixture
 def bundle(tmp_path):
-    (tmp_path / "eval_data").mkdir()
-    config, table = ["icl_tasks:"], ["Eval Task,Random baseline"]
-    for name, (kind, shots, delimiter, rows) in BUNDLE_ROWS.items():
-        (tmp_path / "eval_data" / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        config += ["-", f"  label: {name}", f"  dataset_uri: {name}.jsonl", f"  num_fewshot: [{shots}]"]
-        config += [f"  icl_task_type: {kind}", f"  continuation_delimiter: {json.dumps(delimiter)}"]
-        table.append(f"{name},{20 if kind == 'multiple_choice' else 0}")
-    (tmp_path / "core.yaml").write_text("\n".join(config) + "\n")
-    (tmp_path / "eval_meta_data.csv").write_text("\n".join(table) + "\n")
-    return tmp_path
+    return write_bundle(tmp_path, BUNDLE_ROWS)
 
 
 @pytest.mark.parametrize("max_length", [512, 24])
@@ -116,7 +107,7 @@ def test_all_eleven_dataset_ids_are_read_from_the_hub(hub, tiny_model, tokenizer
 
 def test_mmlu_takes_the_first_five_dev_rows_of_the_subject(hub):
     run = plan_core(tasks=["mmlu"])
-    stage = runner.TaskStage(None, run.tasks[0], run.load(run.tasks[0]), run.protocol, None)
+    stage = TaskStage(None, run.tasks[0], run.load(run.tasks[0]), run.protocol, None)
     for item, shots in zip(stage.items, stage.shots, strict=True):
         assert [shot.group for shot in shots] == [item.group] * 5
         first = "Which of these is an ocean?" if item.group == "geography" else "Which value does the expression"

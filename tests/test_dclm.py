@@ -80,7 +80,7 @@ def test_a_schema_has_a_delimiter_only_after_shots():
 
 def test_context_and_answer_are_tokenised_apart_and_the_whole_answer_is_scored(tokenizer):
     example = Example(("Question: what",), (" is it", " is the river"), 0)
-    (requests,) = make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], 100, 0)
+    (requests,) = make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], 100, [0])
     context = tokenizer.encode("Question: what", add_special_tokens=False)
     for request, answer in zip(requests, example.continuations, strict=True):
         answer_ids = tokenizer.encode(answer, add_special_tokens=False)
@@ -90,13 +90,13 @@ def test_context_and_answer_are_tokenised_apart_and_the_whole_answer_is_scored(t
 
 def test_a_long_context_loses_tokens_on_the_left_and_a_long_answer_is_refused(tokenizer):
     example = Example(("Question: what is it? the river",), (" one", " the other one"), 0)
-    (whole,) = make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], 100, 0)
-    (cut,) = make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], len(whole[1].ids) - 1, 0)
+    (whole,) = make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], 100, [0])
+    (cut,) = make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], len(whole[1].ids) - 1, [0])
     assert cut[1].ids.tolist() == whole[1].ids[1:].tolist()
     assert (cut[0].truncated, cut[1].truncated) == (False, True)
     length = whole[1].end - whole[1].start
     with pytest.raises(InputError, match=f"openbook_qa, item 5: .* within {length} tokens"):
-        make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], length, 5)
+        make_requests(tokenizer, TASKS["openbook_qa"], [example], [[]], length, [5])
 
 
 def test_category_accuracies_count_the_same_whatever_their_size(tiny_model, tokenizer, tmp_path):

@@ -3,14 +3,14 @@
 import ast
 
 ORDER = [
-    "errors", "numbers", "columns", "centering", "interfaces", "types", "intervals", "conversions", "install",
-    "signature", "templates", "examples", "registry", "accuracies", "jsonl", "data", "archive", "bundle", "documents",
-    "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text", "metrics", "scoring.trie",
+    "errors", "numbers", "columns", "centering", "interfaces", "types", "sampling", "intervals", "conversions",
+    "install", "signature", "templates", "examples", "registry", "accuracies", "jsonl", "data", "archive", "bundle",
+    "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text", "metrics", "scoring.trie",
     "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe",
     "scoring.budget", "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs",
     "scaling.minimum", "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table",
     "scaling.plots", "scaling.command", "distributed", "quiet", "journal", "batches", "store", "model", "kept",
-    "scorer", "runner", "inspection", "demo.text", "sources", "training.tokens", "training.alerts",
+    "scorer", "stages", "runner", "inspection", "demo.text", "sources", "training.tokens", "training.alerts",
     "training.validation", "training.meter", "training.evaluation", "training.wrapping", "callback", "api",
     "compressors", "report.run", "report.results", "bpb.bpb", "core.core", "space.bits", "space.planner",
     "space.dashboard", "space.figures", "space.app", "comparing.saved", "comparing.paired", "comparing.runs",

@@ -90,7 +90,7 @@ def _print(console: Console, comparison: Comparison) -> None:
         for row in comparison.texts:
             console.print(_reading(row, higher_is_better=False), soft_wrap=True, markup=False, highlight=False)
     for note in comparison.notes:
-        console.print(f"Differs, and is the model's own: {note}.", soft_wrap=True, markup=False, highlight=False)
+        console.print(f"{note}.", soft_wrap=True, markup=False, highlight=False)
 
 
 def _cells(row: Difference) -> list[Text | str]:

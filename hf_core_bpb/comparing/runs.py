@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_core_bpb.centering import unweighted_mean
 from hf_core_bpb.comparing.paired import (
     Difference,
     PairedShare,
@@ -12,11 +13,13 @@ from hf_core_bpb.comparing.paired import (
     correct_by_holm,
     pair_shares,
 )
-from hf_core_bpb.comparing.saved import SavedRun
+from hf_core_bpb.comparing.saved import Rows, SavedRun
 from hf_core_bpb.errors import InputError
 
 # What is a model's own, or changes no number by more than rounding: said, and no reason to refuse.
 _OF_THE_MODEL = ("first", "dtype", "tokenizer", "version")
+# Only what both have scored is compared, and each drew it at random.
+_OF_THE_SAMPLE = ("precision",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,11 @@ def compare_runs(before: SavedRun, after: SavedRun, only: str | None = None) -> 
     Raises InputError, with reasons, where the runs share nothing that can be compared.
     """
     notes = check_recipes(before, after, only)
-    core, tasks = _compare_core(before, after) if only != "bpb" and before.items and after.items else (None, [])
+    core: Difference | None = None
+    tasks: list[Difference] = []
+    if only != "bpb" and before.items and after.items:
+        core, tasks, said = _compare_core(before, after)
+        notes += said
     texts = _compare_texts(before, after) if only != "core" else []
     return Comparison(before, after, core, tasks, texts, notes)
 
@@ -61,7 +68,10 @@ def check_recipes(before: SavedRun, after: SavedRun, only: str | None) -> list[s
             values = (recipe.get(field), second[name].get(field))
             if values[0] != values[1]:
                 said = f"{name} {field}: {values[0]} and {values[1]}"
-                (notes if field in _OF_THE_MODEL else wrong).append(said)
+                if field in _OF_THE_MODEL:
+                    notes.append(f"Differs, and is the model's own: {said}")
+                elif field not in _OF_THE_SAMPLE:
+                    wrong.append(said)
     if wrong:
         raise InputError(
             f"compare: expected runs of one recipe in {before.folder} and {after.folder}, got {'; '.join(wrong)}"
@@ -69,22 +79,48 @@ def check_recipes(before: SavedRun, after: SavedRun, only: str | None) -> list[s
     return notes
 
 
-def _compare_core(before: SavedRun, after: SavedRun) -> tuple[Difference, list[Difference]]:
+def _in_both(before: SavedRun, after: SavedRun) -> dict[str, tuple[Rows, Rows]]:
+    """Return the items of every task as both runs have them, of sampled runs those that both drew."""
+    is_sampled = any("sample" in run.results["core"] for run in (before, after))
+    paired = {}
+    for name in before.results["core"]["tasks"]:
+        first, second = before.items[name], after.items[name]
+        if is_sampled:
+            drawn = [{row["index"] for row in rows} for rows in (first, second)]
+            first, second = ([row for row in rows if row["index"] in drawn[0] & drawn[1]] for rows in (first, second))
+        if [(r["index"], r.get("gold")) for r in first] != [(r["index"], r.get("gold")) for r in second]:
+            raise InputError(f"compare: expected the same items of {name} in both, got others")
+        paired[name] = first, second
+    return paired
+
+
+def _compare_core(before: SavedRun, after: SavedRun) -> tuple[Difference, list[Difference], list[str]]:
     tasks = before.results["core"]["tasks"]
     differences = []
     all_shares: list[PairedShare] = []
-    for name in tasks:
-        rows = before.items[name], after.items[name]
-        if [(r["index"], r.get("gold")) for r in rows[0]] != [(r["index"], r.get("gold")) for r in rows[1]]:
-            raise InputError(f"compare: expected the same items of {name} in both, got others")
+    cores = [0.0, 0.0]
+    paired = _in_both(before, after)
+    for name, rows in paired.items():
         shares, won, lost = pair_shares(*rows, weight=1.0)
-        difference, interval, p_value = compare_shares(shares)
-        first, second = (float(run.results["core"]["tasks"][name]["accuracy"]) for run in (before, after))
-        differences.append(Difference(name, first, second, difference, interval, p_value, None, won, lost))
-        all_shares += pair_shares(*rows, weight=1 / (len(tasks) * (1 - tasks[name]["random_baseline"])))[0]
-    first, second = (float(run.results["core"]["core"]) for run in (before, after))
+        first, second = accuracies = [_accuracy(held) for held in rows]
+        differences.append(Difference(name, first, second, *compare_shares(shares), None, won, lost))
+        baseline = tasks[name]["random_baseline"]
+        weight = 1 / (len(tasks) * (1 - baseline))
+        all_shares += pair_shares(*rows, weight=weight)[0]
+        cores = [core + weight * (accuracy - baseline) for core, accuracy in zip(cores, accuracies, strict=True)]
+    first, second = cores
     core = Difference(before.results["core"]["suite"], first, second, *compare_shares(all_shares))
-    return core, correct_by_holm(differences)
+    compared = sum(len(rows) for rows, _ in paired.values())
+    scored = [sum(map(len, run.items.values())) for run in (before, after)]
+    notes = [f"Compared: the {compared:,} items that both have scored, of {scored[0]:,} and {scored[1]:,}"]
+    return core, correct_by_holm(differences), notes if {compared} != set(scored) else []
+
+
+def _accuracy(rows: Rows) -> float:
+    held: dict[str, list[bool]] = {}
+    for row in rows:
+        held.setdefault(row.get("category", ""), []).append(row["correct"])
+    return unweighted_mean(sum(some) / len(some) for some in held.values())
 
 
 def _compare_texts(before: SavedRun, after: SavedRun) -> list[Difference]:

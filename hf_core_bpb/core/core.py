@@ -26,8 +26,8 @@ Args:
         white space at the ends does not count; or a list of answers with a list of {"task": ..., "answer": ...}.
     accuracies: fractions by task instead, {"arc_easy": 0.41, ...}.
     model_id, or model and tokenizer: a causal language model that is evaluated here. With model_id: revision, dtype,
-        tokenizer (an id), trust_remote_code. With either: suite, tasks, source, bundle, protocol, limit, max_length,
-        batch_tokens, as in hf_core_bpb.evaluate_core.
+        tokenizer (an id), trust_remote_code. With either: suite, tasks, source, bundle, protocol, limit, precision,
+        max_length, batch_tokens, as in hf_core_bpb.evaluate_core.
     baselines: v1 (the paper's, the default) or v2 (DCLM's since September 2025); with a model, the protocol's.
 Returns:
     core, core_by_baselines, baselines, suite (None where the tasks are those of no suite), tasks (accuracy, centered,
@@ -46,7 +46,7 @@ _CITATION = """\
   author = {Jeffrey Li and others}, journal = {arXiv preprint arXiv:2406.11794}, year = {2024}}
 """
 
-_RUN = ("suite", "tasks", "source", "bundle", "protocol", "limit", "max_length", "batch_tokens")
+_RUN = ("suite", "tasks", "source", "bundle", "protocol", "limit", "precision", "max_length", "batch_tokens")
 
 
 class Core(evaluate.Metric):  # type: ignore[misc]

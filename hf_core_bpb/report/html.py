@@ -62,7 +62,7 @@ def _core_heads(core: Mapping[str, Any] | None) -> list[Values]:
         return []
     name = "CORE" if core["suite"] == "core-22" else core["suite"]
     recipe = f"{core['protocol']}, {core['baselines']}, rows from {core['source']}"
-    note = f"95 % {_interval(core['ci95'], '{:+.3f}')}; {recipe}"
+    note = f"95 % {_interval(core['ci95'], '{:+.3f}')}; {recipe}{_sampled(core.get('sample'))}"
     heads = [{"label": name, "value": f"{core['core']:+.4f}", "note": note}]
     if core.get("gold_bits_per_byte") is not None:
         note = "mean over tasks"
@@ -70,6 +70,13 @@ def _core_heads(core: Mapping[str, Any] | None) -> list[Values]:
             {"label": "right answers, bits a byte", "value": f"{core['gold_bits_per_byte']:.4f}", "note": note}
         )
     return heads
+
+
+def _sampled(sample: Mapping[str, Any] | None) -> str:
+    if sample is None:
+        return ""
+    items = f"{sample['num_items']:,} of {sample['num_all']:,} items"
+    return f"; {items}, of all of which it is known within {sample['half_width']:.4f} (at 95 %)"
 
 
 def _text_heads(texts: Mapping[str, Any]) -> list[Values]:

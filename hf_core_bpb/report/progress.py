@@ -53,7 +53,7 @@ class TerminalProgress:
         self.bars.stop()
 
     def note(self, message: str) -> None:
-        """Say what is done before there is anything to measure."""
+        """Print a line above the bars."""
         self.console.print(message, highlight=False, markup=False)
 
     def begin(self, total_tokens: int) -> None:

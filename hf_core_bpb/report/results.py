@@ -50,6 +50,7 @@ def core_values(core: CoreResult) -> dict[str, Any]:
         "core_by_baselines": {version: core.core_by(version) for version in get_args(Baselines)},
         "ci95": core_ci95(core, core.baselines),
         "gold_bits_per_byte": core.gold_bits_per_byte,
+        **({"sample": {**dataclasses.asdict(core.sample), "num_items": core.num_items}} if core.sample else {}),
         "tasks": {name: _task(result, core.baselines) for name, result in core.tasks.items()},
     }
 

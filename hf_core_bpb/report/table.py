@@ -8,7 +8,7 @@ from rich.text import Text
 
 from hf_core_bpb.intervals import accuracy_ci95, bpb_ci95, core_ci95, least_difference
 from hf_core_bpb.report.run import Report
-from hf_core_bpb.types import Baselines, CoreResult
+from hf_core_bpb.types import Baselines, CoreResult, Sample
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -56,6 +56,8 @@ def core_table(core: CoreResult) -> Table:
         f"95 %: over items. Of two such runs of different models, differences of {core.suite} below "
         f"{least_difference(interval):.3f} are not told apart (hf-core-bpb compare pairs items, and tells more)."
     ]
+    if core.sample is not None:
+        captions.insert(0, describe_sample(core, core.sample))
     truncated = {name: result.num_truncated for name, result in core.tasks.items() if result.num_truncated}
     if truncated:
         captions.append(
@@ -64,6 +66,14 @@ def core_table(core: CoreResult) -> Table:
         )
     table.caption = "\n".join(captions)
     return table
+
+
+def describe_sample(core: CoreResult, sample: Sample) -> str:
+    """Say how many of the items were scored, and how near the number is to that of all of them."""
+    return (
+        f"Scored: {core.num_items:,} of {sample.num_all:,} items ({core.num_items / sample.num_all:.1%}). "
+        f"{core.suite} of all of them is {core.core:+.4f} ± {sample.half_width:.4f}, at 95 %."
+    )
 
 
 def bpb_table(report: Report) -> Table:

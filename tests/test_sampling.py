@@ -1,0 +1,229 @@
+"""CORE to a wanted precision: what is scored for it, how often it holds, and that it is part of the whole run."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from bundles import write_bundle
+from command import run_command
+from test_resume import ONE_THREAD, results_of, start, wait_for_rows
+from tiny_models import build_tiny_model
+from trainers import logged, make_trainer
+
+from hf_core_bpb import CoreBpbCallback, evaluate_core
+from hf_core_bpb.cli import main
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
+
+# Core-11's items and v1 baselines, and accuracies as of a small and of a good model.
+SIZES = [1172, 2376, 3270, 1221, 10042, 14042, 500, 1838, 1954, 1000, 1267]
+BASELINES = [0.25, 0.25, 0.62, 0.2, 0.25, 0.25, 0.25, 0.5, 1 / 3, 0.25, 0.5]
+SMALL = [0.22, 0.3, 0.5, 0.2, 0.27, 0.24, 0.26, 0.55, 0.35, 0.3, 0.5]
+GOOD = [0.5, 0.8, 0.8, 0.7, 0.75, 0.6, 0.45, 0.8, 0.5, 0.95, 0.7]
+# One that never or hardly ever is right in half of its tasks.
+NEVER = [0.22, 0.3, 0.5, 0.2, 0.27, 0.0, 0.001, 0.0, 0.002, 0.0, 0.01]
+
+
+def weigh(sizes, baselines):
+    return [
+        Stratum(str(i), range(n), 1 / (len(sizes) * (1 - b)))
+        for i, (n, b) in enumerate(zip(sizes, baselines, strict=True))
+    ]
+
+
+def sample(strata, verdicts, precision):
+    """Return how many items of each stratum were drawn, and how many of them are right."""
+    sizes = first_sizes(strata)
+    while True:
+        right = [int(np.sum(held[:n])) for held, n in zip(verdicts, sizes, strict=True)]
+        wanted = next_sizes(strata, right, sizes, precision)
+        if wanted is None:
+            return sizes, right
+        sizes = wanted
+
+
+@pytest.mark.parametrize("accuracies", [SMALL, GOOD, NEVER], ids=["small", "good", "never right"])
+@pytest.mark.parametrize(("precision", "most"), [(0.05, 0.03), (0.02, 0.12), (0.01, 0.28)])
+def test_samples_hold_core_of_all_items_at_their_rate_and_spare_most(accuracies, precision, most):
+    strata = weigh(SIZES, BASELINES)
+    population = [np.arange(n) < round(p * n) for n, p in zip(SIZES, accuracies, strict=True)]
+    truth = sum(s.weight * held.mean() for s, held in zip(strata, population, strict=True))
+    rng = np.random.default_rng(2)
+    held, used = 0, []
+    for _ in range(300):
+        sizes, right = sample(strata, [rng.permutation(one) for one in population], precision)
+        found = sum(s.weight * k / n for s, k, n in zip(strata, right, sizes, strict=True))
+        reached = half_width(strata, right, sizes)
+        assert reached <= precision
+        held += abs(found - truth) <= reached
+        used.append(sum(sizes) / sum(SIZES))
+    assert 0.92 <= held / 300 <= 0.98
+    assert np.mean(used) < most
+
+
+def test_the_half_width_is_that_of_a_stratified_sample_without_replacement():
+    strata = [Stratum("a", range(100), 0.5), Stratum("b", range(40), 0.25)]
+    # (right + 1) / (drawn + 2): 0.5 and 0.25.
+    variances = [0.5**2 * 0.25 * (1 / 18 - 1 / 100), 0.25**2 * 0.1875 * (1 / 10 - 1 / 40)]
+    assert sum(variances) ** 2 / (variances[0] ** 2 / 17 + variances[1] ** 2 / 9) == pytest.approx(24.67, abs=0.01)
+    # Student's quantile of 0.975 is 2.0639 at 24 degrees of freedom, and 2.0595 at 25.
+    assert half_width(strata, [9, 2], [18, 10]) == pytest.approx(2.0610 * math.sqrt(sum(variances)), rel=1e-3)
+    assert half_width(strata, [50, 10], [100, 40]) == 0.0
+
+
+def test_more_is_drawn_where_the_accuracy_counts_more_and_varies_more():
+    strata = [Stratum("a", range(10**6), 0.5), Stratum("b", range(10**6), 0.25), Stratum("c", range(30), 1.0)]
+    # Chances of 1/2 and 1/10: weight x sqrt(p (1 - p)) is 0.25 and 0.075.
+    # The two items that are left of the last one are what is uncertain most.
+    assert next_sizes(strata, [499, 99, 14], [998, 998, 28], 0.02) == [998, 998, 30]
+    first, second, _ = next_sizes(strata, [499, 99, 14], [998, 998, 28], 0.0095)
+    assert 998 < second < first < 4 * 998
+    assert first / second == pytest.approx(0.25 / 0.075, rel=1e-3)
+    # No round goes further than four times what is known.
+    assert next_sizes(strata, [499, 99, 14], [998, 998, 28], 0.0001) == [4 * 998, 4 * 998, 30]
+    assert next_sizes(strata, [499, 99, 14], [998, 998, 28], 0.1) is None
+
+
+def test_every_task_has_an_order_of_its_own_that_stays():
+    assert draw_order(range(6), "piqa ") == draw_order(range(6), "piqa ")
+    assert sorted(draw_order(range(1000), "piqa ")) == list(range(1000))
+    assert draw_order(range(1000), "piqa ") != draw_order(range(1000), "boolq ")
+    assert draw_order(range(1000), "piqa ") != draw_order(range(1000), "piqa ", seed=SEED + 1)
+
+
+TASKS = {
+    "sums": (
+        "multiple_choice",
+        0,
+        "\nAnswer: ",
+        [{"query": f"What is {a} and {a + 1}?", "choices": [str(2 * a), "the sea"], "gold": a % 2} for a in range(300)],
+    ),
+    "names": (
+        "schema",
+        1,
+        " ",
+        [
+            {"context_options": [f"Ann {t} saw so Eve", f"Eve {t} so Ann"], "continuation": f"ran {t}.", "gold": t % 2}
+            for t in range(120)
+        ],
+    ),
+    "words": ("language_modeling", 0, " ", [{"context": f"{w} and ", "continuation": w} for w in ["sea", "one", "it"]]),
+}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("bundle"), TASKS)
+
+
+def options(bundle):
+    return {"tasks": list(TASKS), "source": "bundle", "bundle": bundle, "max_length": 128}
+
+
+@pytest.fixture(scope="module")
+def whole(bundle, tokenizer):
+    return evaluate_core(build_tiny_model(), tokenizer, **options(bundle))
+
+
+def test_a_sample_is_the_beginning_of_each_task_s_order_scored_as_in_the_whole_run(whole, bundle, tokenizer):
+    found = evaluate_core(build_tiny_model(), tokenizer, precision=0.05, **options(bundle))
+    orders = {name: draw_order(range(len(TASKS[name][3])), f"{name} ") for name in TASKS}
+    strata = [Stratum(name, orders[name], 1 / (3 * (0.8 if name == "sums" else 1.0))) for name in TASKS]
+    right = [[whole.tasks[name].items[place].correct for place in orders[name]] for name in TASKS]
+    sizes, num_right = sample(strata, right, 0.05)
+    assert 40 < sum(sizes) < 423
+    assert sizes[2] == 3
+    for name, size in zip(TASKS, sizes, strict=True):
+        scored = {item.index: item for item in found.tasks[name].items}
+        assert list(scored) == sorted(orders[name][:size])
+        for place, item in scored.items():
+            assert item.correct == whole.tasks[name].items[place].correct
+            nats = [option.total_nats for option in whole.tasks[name].items[place].options]
+            assert [option.total_nats for option in item.options] == pytest.approx(nats, rel=1e-5)
+    assert found.sample.half_width == pytest.approx(half_width(strata, num_right, sizes))
+    assert found.sample.half_width <= 0.05
+    assert (found.sample.num_all, found.num_items, whole.num_items) == (423, sum(sizes), 423)
+    assert "|limit:all|precision:0.05(1234)|" in found.signature
+    assert "precision" not in whole.signature
+    assert whole.sample is None
+
+
+def test_a_precision_that_only_all_items_reach_scores_all_and_gives_the_same_core(whole, bundle, tokenizer):
+    found = evaluate_core(build_tiny_model(), tokenizer, precision=1e-9, **options(bundle))
+    assert found.num_items == 423
+    assert found.sample.half_width == 0.0
+    assert found.core == whole.core
+
+
+def test_the_command_says_what_was_used_and_goes_on_where_it_was_killed(bundle, tmp_path):
+    arguments = ("--eval", "core", "--tasks", ",".join(TASKS), "--bundle", str(bundle), "--precision", "0.05")
+    arguments += ("--max-length", "128", "--batch-tokens", "256")
+    finished = run_command(*arguments, "--output", str(tmp_path / "whole"), **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    said = json.loads((tmp_path / "whole" / "results.json").read_text())["core"]["sample"]
+    assert 20 + 20 + 3 < said["num_items"] < 423
+    printed = " ".join(finished.stdout.split())
+    assert f"Scored: {said['num_items']} of 423 items ({said['num_items'] / 423:.1%})." in printed
+    assert f"± {said['half_width']:.4f}, at 95 %." in printed
+    assert f"items: {said['num_items']} of 423 for ±0.05." in " ".join(finished.stderr.split())
+    assert f"{said['num_items']} of 423 items" in (tmp_path / "whole" / "report.html").read_text()
+
+    # The first sample is some forty items in ten forwards: this is in the second one.
+    process = start(tmp_path / "killed", *arguments)
+    assert wait_for_rows(tmp_path / "killed", process, 20)
+    process.kill()
+    process.wait()
+    finished = run_command(*arguments, "--precision", "0.1", "--output", str(tmp_path / "killed"))
+    assert finished.returncode == 2
+    assert "got another: precision 0.05, now 0.1" in finished.stderr
+    two = ("torchrun", "--nproc_per_node", "2")
+    finished = run_command(*arguments, "--output", str(tmp_path / "killed"), launcher=two, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert "requests are scored already." in finished.stderr
+    assert results_of(tmp_path / "killed") == results_of(tmp_path / "whole")
+
+
+def test_sampled_runs_are_compared_on_what_both_have_scored(tmp_path, capsys):
+    from hf_core_bpb.store import write_results
+
+    for name, places, right in (("a", range(300), 2), ("b", range(100, 400), 3)):
+        signature = f"core|limit:all|precision:{len(name)}{name}|first:bos"
+        core = {"suite": "custom", "core": 0.5, "sample": {}, "tasks": {"t": {"random_baseline": 0.5}}}
+        rows = [{"index": i, "gold": 0, "correct": i % 4 < right} for i in places]
+        write_results(tmp_path / name, {"signature": signature, "model": {"id": name}, "core": core}, {"t": rows})
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json", str(tmp_path / "c.json")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Compared: the 200 items that both have scored, of 300 and 300." in printed
+    (found,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
+    # Of 200 items half are right, and three quarters; centered with a baseline of a half.
+    assert [found["tasks"][0][key] for key in ("before", "after", "difference")] == [0.5, 0.75, 0.25]
+    assert [found["core"][key] for key in ("before", "after", "difference")] == [0.0, 0.5, 0.5]
+
+
+def test_the_callback_samples_the_same_items_first_every_time(bundle, tokenizer, tmp_path):
+    callback = CoreBpbCallback(
+        core_every=2, core_precision=0.08, tasks=list(TASKS), source="bundle", bundle=bundle, max_length=128
+    )
+    trainer = make_trainer(tmp_path, tokenizer, callback)
+    trainer.train()
+    (_, first), (_, second) = callback.core_results
+    assert logged(trainer, "eval_core_half_width") == [first.sample.half_width, second.sample.half_width]
+    assert max(logged(trainer, "eval_core_half_width")) <= 0.08
+    for name in TASKS:
+        drawn = [{item.index for item in result.tasks[name].items} for result in (first, second)]
+        assert drawn[0] <= drawn[1] or drawn[1] <= drawn[0]
+    assert first.num_items < 423
+
+
+@pytest.mark.parametrize("precision", [0, -0.1, 1, float("nan")])
+def test_a_precision_that_is_none_is_refused(bundle, tokenizer, precision):
+    with pytest.raises(InputError, match="--precision: expected half an interval of CORE, above 0 and below 1, got"):
+        evaluate_core(build_tiny_model(), tokenizer, precision=precision, **options(bundle))
+
+
+def test_a_precision_is_of_core(capsys):
+    assert main(["--eval", "bpb", "--precision", "0.1"]) == 2
+    assert "--precision: expected --eval to hold core, got --eval bpb" in capsys.readouterr().err
+    with pytest.raises(InputError, match="expected core_every with core_precision, got none"):
+        CoreBpbCallback(core_precision=0.1)
