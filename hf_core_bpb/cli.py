@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hf_core_bpb import __version__
 from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.numbers import read_number
 from hf_core_bpb.subcommands import COMMANDS, PROG
 
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
@@ -36,6 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     model.add_argument(
         "--trust-remote-code", action="store_true", help="run code that comes with the model (default: off)"
+    )
+    model.add_argument(
+        "--trained-on",
+        metavar="TOKENS",
+        help="tokens it was trained on, such as 300B, for reports of several runs "
+        "(default: what a Trainer with CoreBpbCallback left in its folder)",
     )
     work = parser.add_argument_group("what to evaluate")
     work.add_argument("--eval", default="core,bpb", metavar="LIST", help="core, bpb or both (default: core,bpb)")
@@ -143,6 +150,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             tokenizer=args.tokenizer,
             dtype=args.dtype,
             trust_remote_code=args.trust_remote_code,
+            trained_on=read_number(args.trained_on, "--trained-on"),
             core="core" in evaluations,
             bpb="bpb" in evaluations,
             suite=args.suite,

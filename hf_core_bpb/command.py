@@ -21,7 +21,7 @@ from rich.console import Console
 
 from hf_core_bpb import __version__
 from hf_core_bpb.comparing.saved import read_run
-from hf_core_bpb.compressors import measure_compressors
+from hf_core_bpb.compressors import measure_compressors, measure_packed
 from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.journal import Journal
@@ -31,7 +31,7 @@ from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
 from hf_core_bpb.report.run import ModelFacts, Report, RunFacts
-from hf_core_bpb.report.surprises import surprising_documents, surprising_items
+from hf_core_bpb.report.surprises import longest_items, surprising_documents, surprising_items
 from hf_core_bpb.report.table import print_report
 from hf_core_bpb.report.trackers import check_trackers, track
 from hf_core_bpb.runner import CoreRun, TextSource, prepare_bpb, prepare_core, score_bpb, score_core
@@ -41,6 +41,7 @@ from hf_core_bpb.signature import digest
 from hf_core_bpb.sources import DEFAULT_TEXT, DEMO_MODEL, demo_texts, plan_core, read_text
 from hf_core_bpb.store import SURPRISING, begin_run, check_output, end_run, lock_output, write_page, write_results
 from hf_core_bpb.text import choose_windows
+from hf_core_bpb.trained import find_trained
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
 
 
@@ -53,6 +54,7 @@ class Options:
     tokenizer: str | None
     dtype: str
     trust_remote_code: bool
+    trained_on: float | None
     core: bool
     bpb: bool
     suite: str
@@ -135,12 +137,14 @@ def evaluate(options: Options) -> None:
         surprising = [
             *(surprising_items(prepared_core, core) if prepared_core is not None and core is not None else ()),
             *(surprising_documents(prepared_bpb, bpb) if prepared_bpb is not None else ()),
+            *(longest_items(prepared_core, core) if prepared_core is not None and core is not None else ()),
         ]
         report = Report(
-            model=ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, count_parameters(lm.model)),
+            model=_model_facts(options, lm),
             core=core,
             bpb=bpb,
             compressors={text.name: measure_compressors(text.documents) for text in texts},
+            packed={text.name: measure_packed(text.documents) for text in texts},
             run=_run_facts(work, scorer.backend, time.monotonic() - started),
         )
         results = to_json(report)
@@ -205,6 +209,8 @@ def _check_options(options: Options) -> None:
             "--tasks, --source, --bundle, --baselines, --limit, --precision: expected --eval to hold core, "
             "got --eval bpb"
         )
+    if options.trained_on is not None and options.trained_on <= 0:
+        raise InputError(f"--trained-on: expected a number of tokens above 0, got {options.trained_on:g}")
     if options.revision is not None and options.model is None:
         raise InputError("--revision: expected --model with it, got none")
 
@@ -242,6 +248,12 @@ def _load(options: Options, device: torch.device) -> LanguageModel:
         if options.model is not None
         else replace(lm, name="demo", revision=__version__, tokenizer_name=options.tokenizer or "demo")
     )
+
+
+def _model_facts(options: Options, lm: LanguageModel) -> ModelFacts:
+    parameters = count_parameters(lm.model)
+    trained = find_trained(Path(options.model or DEMO_MODEL), options.trained_on, parameters)
+    return ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, parameters, trained)
 
 
 def _run_facts(work: Work, backend: str, seconds: float) -> RunFacts:

@@ -56,6 +56,10 @@ class TaskStage:
             self._made |= zip(some, made, strict=True)
         return [request for place in places for request in self._made[place]]
 
+    def length(self, place: int) -> int:
+        """Return the tokens of an item's longest request, once it is made."""
+        return max(len(request.ids) for request in self._made[place])
+
     def by_item(self, places: Sequence[int], scored: Sequence[Scored]) -> dict[int, tuple[Scored, ...]]:
         """Return the sums of the requests of these places, by place."""
         sums = iter(scored)

@@ -104,6 +104,7 @@ def build_report_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="output folders of runs; several are compared in front")
     parser.add_argument("--output", metavar="FILE", default="report.html", help="default: report.html")
+    parser.add_argument("--png", metavar="DIR", help="write its charts as pictures too")
     return parser
 
 
@@ -113,8 +114,14 @@ def _report(args: argparse.Namespace) -> int:
     from hf_core_bpb.store import write_page
 
     path = Path(args.output)
-    write_page(path, render_page([read_run(Path(run)) for run in args.runs]))
+    runs = [read_run(Path(run)) for run in args.runs]
+    write_page(path, render_page(runs))
     print(path)
+    if args.png is not None:
+        from hf_core_bpb.report.pictures import save_pictures
+
+        for picture in save_pictures(Path(args.png), runs):
+            print(picture)
     return 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hf_core_bpb import compressors
-from hf_core_bpb.compressors import measure_compressors
+from hf_core_bpb.compressors import measure_compressors, measure_packed
 from hf_core_bpb.types import Document
 
 TEXTS = ["The river ran to the sea, 海. " * 40, "And the sea was wide. " * 30]
@@ -36,6 +36,18 @@ def test_random_bytes_of_letters_take_about_the_bits_of_their_choice():
     text = "".join(random.Random(3).choices([chr(48 + i) for i in range(64)], k=50_000))
     for value in measure_compressors([Document(text)]).values():
         assert 6.0 <= value < 6.3
+
+
+def test_documents_are_packed_one_by_one_at_the_strongest_settings():
+    texts = [*TEXTS, "", "x", "".join(chr(0x4E00 + i * 7 % 2000) for i in range(3000))]
+    packed = measure_packed([Document(text) for text in texts])
+    for text, sizes in zip(texts, packed, strict=True):
+        content = text.encode()
+        assert sizes == {
+            "gzip": len(gzip.compress(content, 9)),
+            "xz": len(lzma.compress(content, preset=9 | lzma.PRESET_EXTREME)),
+        }
+    assert measure_packed([Document("text"), Document("", np.array([1, 2]))]) == []
 
 
 def test_no_text_or_too_much_of_it_is_not_measured(monkeypatch):

@@ -12,9 +12,10 @@ ORDER = [
     "scaling.plots", "scaling.command", "distributed", "quiet", "journal", "batches", "store", "model", "kept",
     "scorer", "stages", "runner", "inspection", "demo.text", "sources", "training.tokens", "training.alerts",
     "training.validation", "training.meter", "training.evaluation", "training.wrapping", "callback", "api",
-    "compressors", "report.run", "report.results", "bpb.bpb", "core.core", "space.bits", "space.planner",
+    "compressors", "trained", "report.run", "report.results", "bpb.bpb", "core.core", "space.bits", "space.planner",
     "space.dashboard", "space.figures", "space.app", "comparing.saved", "comparing.paired", "comparing.runs",
-    "comparing.plot", "comparing.command", "publishing", "report.charts", "report.surprises", "report.html",
+    "comparing.plot", "comparing.command", "publishing", "report.relations", "report.charts", "report.pictures",
+    "report.surprises", "report.html",
     "report.table", "report.trackers", "report.progress", "catalog", "command", "subcommands", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {

@@ -1,15 +1,18 @@
 """The page of a run: its numbers, its text made harmless, and what a real browser makes of it."""
 
+import dataclasses
 import json
+import math
 import re
 import shutil
 
 import pytest
+import torch
 from command import run_command
 
 from hf_core_bpb.cli import main
 from hf_core_bpb.comparing.saved import read_run
-from hf_core_bpb.report.charts import Bar, bars, histogram, scatter
+from hf_core_bpb.report.charts import Bar, bars, cloud, histogram, scatter
 from hf_core_bpb.report.html import render_page
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -48,7 +51,7 @@ def test_a_page_needs_nothing_from_anywhere(folder):
 
 def test_the_most_surprising_are_wrong_and_shown_with_their_prompts(folder):
     rows = [json.loads(line) for line in (folder / "samples" / "_surprising.jsonl").read_text().splitlines()]
-    items = [row for row in rows if "task" in row]
+    items = [row for row in rows if "task" in row and "longest_prompt_tokens" not in row]
     assert len(items) == 10
     for row in items:
         sample = (folder / "samples" / f"{row['task']}.jsonl").read_text().splitlines()[row["index"]]
@@ -57,6 +60,63 @@ def test_the_most_surprising_are_wrong_and_shown_with_their_prompts(folder):
             assert row["prompt"].endswith(row["options"][row["gold"]]) or row["task"] == "winogrande"
     texts = [row for row in rows if "text" in row]
     assert [row["bpb"] for row in texts[:5]] == sorted((row["bpb"] for row in texts[:5]), reverse=True)
+
+
+def test_the_slowest_are_the_items_of_most_tokens(folder):
+    from hf_core_bpb.inspection import inspect_item
+    from hf_core_bpb.model import ModelOptions, load_language_model
+    from hf_core_bpb.sources import DEMO_MODEL, plan_core
+
+    rows = [json.loads(line) for line in (folder / "samples" / "_surprising.jsonl").read_text().splitlines()]
+    slowest = [row for row in rows if "longest_prompt_tokens" in row]
+    assert len(slowest) == 5
+    lm = load_language_model(ModelOptions(str(DEMO_MODEL), None, None, "float32", False), torch.device("cpu"), None)
+    lengths = {
+        (task, index): max(
+            option.num_context_tokens + len(option.tokens)
+            for option in inspect_item(lm, plan_core(tasks=[task], source="demo"), index).options
+        )
+        for task in ("boolq", "squad", "hellaswag", "arc_challenge")
+        for index in range(6)
+    }
+    # All of them are of these four tasks, whose prompts are the longest.
+    assert sorted(lengths.values(), reverse=True)[:5] == [row["longest_prompt_tokens"] for row in slowest]
+    assert all(lengths[row["task"], row["index"]] == row["longest_prompt_tokens"] for row in slowest)
+
+
+def test_documents_are_held_against_compressors_one_by_one(folder):
+    rows = [json.loads(line) for line in (folder / "samples" / "bpb-python-reference.jsonl").read_text().splitlines()]
+    page = (folder / "report.html").read_text()
+    for packer in ("gzip", "xz"):
+        fewer = sum(row["nats"] / math.log(2) < 8 * row["packed"][packer] for row in rows)
+        assert f"The model needs fewer bits than {packer} for {fewer} of 6 documents, each by itself" in page
+    # A line on which both are equal, and a point for each document.
+    (drawn, _) = re.findall(r'<svg [^>]*class="cloud">.*?</svg>', page)
+    assert drawn.count("<circle") == 6
+    (line,) = re.findall(r'<line x1="([\d.]+)" y1="([\d.]+)" x2="([\d.]+)" y2="([\d.]+)"', drawn)
+    x1, y1, x2, y2 = map(float, line)
+    slope = (y2 - y1) / (x2 - x1)
+    below = sum(float(y) > y1 + slope * (float(x) - x1) for x, y in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn))
+    assert below == sum(row["nats"] / math.log(2) < 8 * row["packed"]["gzip"] for row in rows)
+
+
+def test_a_run_of_the_whole_of_core_22_and_ten_thousand_documents_is_a_page_of_less_than_5_mb(folder):
+    run = read_run(folder)
+    results = json.loads(json.dumps(run.results))
+    task = results["core"]["tasks"]["arc_easy"] | {"n": 10_000}
+    results["core"]["tasks"] = {f"task_{i}": task for i in range(22)}
+    item = run.items["arc_easy"][0]
+    documents = [
+        {"index": i, "nats": 700.0 + i, "bytes": 1000, "packed": {"gzip": 400, "xz": 410 + i % 9}}
+        for i in range(10_000)
+    ]
+    results["bpb"] = {"text": results["bpb"]["python-reference"]}
+    long = [row | {"prompt": "x" * 1500} for row in run.surprises if "prompt" in row]
+    big = dataclasses.replace(
+        run, results=results, items={name: [item] * 10_000 for name in results["core"]["tasks"]},
+        documents={"text": documents}, surprises=long,
+    )  # fmt: skip
+    assert len(render_page([big]).encode()) < 1_000_000
 
 
 @pytest.fixture
@@ -91,6 +151,7 @@ def test_what_came_from_data_or_model_is_text_and_never_markup(hostile, folder):
         bars([Bar(EVIL, 0.5)]),
         scatter([(EVIL, 1, 2), ("b", 2, 3)], EVIL, EVIL),
         histogram([1, 2], [(EVIL, 1)], EVIL),
+        cloud([(1, 2), (2, 1)], EVIL, EVIL),
     ):
         assert "<script" not in drawn
 
@@ -103,12 +164,14 @@ def test_bars_are_as_long_as_their_values():
     assert float(whisker[1]) - float(whisker[0]) == pytest.approx(widths[1], abs=0.2)
 
 
-def rescored(folder, path, name, parameters, core, bpb):
+def rescored(folder, path, name, parameters, core, bpb, trained=None):
     shutil.copytree(folder, path)
     results = json.loads((path / "results.json").read_text())
     results["model"]["id"] = name
     results["model"]["parameters"]["total"] = parameters
     results["core"]["core"] = core
+    if trained is not None:
+        results["model"]["trained"] = trained
     for text in results["bpb"].values():
         text["bpb"] = bpb
     (path / "results.json").write_text(json.dumps(results))
@@ -127,6 +190,38 @@ def test_several_runs_are_ranked_and_their_disagreements_named(folder, tmp_path,
     # Ranks 1 2 3 of CORE small, large, middle; of bpb large, middle, small: rho = 1 - 6 (1 + 1 + 4) / (3 x 8) = -0.5.
     assert "Rank correlation -0.50. Bits per byte and core-11 disagree on which is better of middle and large." in page
     assert "<td>small</td><td>1M</td><td>+0.1000</td>" in page
+    assert "core-11 over parameters" in page
+    assert "core-11 over training tokens" not in page
+
+
+def test_runs_that_carry_their_training_are_drawn_over_it_and_as_pictures(folder, tmp_path, capsys):
+    runs = [
+        rescored(folder, tmp_path / name, name, 10**6, core, 1.5, {"tokens": tokens, "flops": 6e6 * tokens})
+        for name, core, tokens in (("a", 0.1, 1e6), ("b", 0.2, 1e7), ("c", 0.3, 1e8))
+    ]
+    arguments = ["--output", str(tmp_path / "all.html"), "--png", str(tmp_path / "png")]
+    assert main(["report", *runs, *arguments]) == 0
+    names = [path.rsplit("/", 1)[1] for path in capsys.readouterr().out.split()[1:]]
+    assert names == [
+        "tasks.png", "bits-per-byte.png", "core-against-bpb-python-reference.png", "core-against-bpb-scripts.png",
+        "core-over-size.png", "core-over-tokens.png", "core-over-compute.png",
+    ]  # fmt: skip
+    assert all((tmp_path / "png" / name).read_bytes().startswith(b"\x89PNG") for name in names)
+    page = (tmp_path / "all.html").read_text()
+    tokens = page.split("core-11 over training tokens")[1].split("</svg>")[0]
+    # Powers of ten stand as far apart as each other.
+    first, second, third = (float(x) for x in re.findall(r'<circle cx="([\d.]+)"', tokens))
+    assert third - second == pytest.approx(second - first, abs=0.2)
+    assert ">1e+06</text>" in tokens
+    assert ">1e+08</text>" in tokens
+    assert ">6e+12</text>" in page.split("core-11 over training FLOPs")[1].split("</svg>")[0]
+
+
+def test_pictures_go_into_a_folder_that_can_be_written(folder, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    arguments = ["--output", str(tmp_path / "x.html"), "--png", str(tmp_path / "file")]
+    assert main(["report", str(folder), *arguments]) == 2
+    assert "--png: expected a folder that can be written, got" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_run_and_results_that_lack_something_are_one_line(folder, tmp_path, capsys):

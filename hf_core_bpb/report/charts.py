@@ -1,10 +1,12 @@
 """Charts as SVG, in the colours of the page around them (pure)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 _ROW, _LEFT, _WIDTH, _RIGHT = 26, 190, 760, 90
+_MOST_SPOTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +47,80 @@ def bars(rows: Sequence[Bar], shown: str = "{:+.3f}") -> str:
     return "".join(parts)
 
 
-def scatter(points: Sequence[tuple[str, float, float]], x_label: str, y_label: str) -> str:
-    """Return named points on two axes, with the ends of each axis written on it."""
-    width, height, edge = 760, 380, 56
-    xs, ys = [p[1] for p in points], [p[2] for p in points]
-    spans = [(min(v), max(v)) for v in (xs, ys)]
-    (x0, x1), (y0, y1) = [(a - 0.08 * (b - a or 1), b + 0.08 * (b - a or 1)) for a, b in spans]
-    parts = [f'<svg viewBox="0 0 {width} {height}" role="img" class="scatter">']
-    parts.append(f'<path d="M{edge} 10 V{height - edge} H{width - 10}" class="axis" fill="none"/>')
-    for name, x, y in points:
-        cx = edge + (x - x0) / (x1 - x0) * (width - edge - 10)
-        cy = height - edge - (y - y0) / (y1 - y0) * (height - edge - 10)
-        side, shift = ("end", -8) if cx > width * 0.75 else ("start", 8)
-        parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="5" class="point"/>')
-        parts.append(f'<text x="{cx + shift:.1f}" y="{cy - 6:.1f}" text-anchor="{side}">{escape(name[:40])}</text>')
-    low = height - edge + 18
-    for value, place, anchor in ((spans[0][0], edge, "start"), (spans[0][1], width - 10, "end")):
-        parts.append(f'<text x="{place}" y="{low}" text-anchor="{anchor}" class="value">{value:.4g}</text>')
-    for value, place in ((spans[1][0], height - edge), (spans[1][1], 22)):
-        parts.append(f'<text x="{edge - 6}" y="{place}" text-anchor="end" class="value">{value:.4g}</text>')
-    parts.append(f'<text x="{width / 2}" y="{height - 8}" text-anchor="middle">{escape(x_label)}</text>')
-    parts.append(f'<text x="14" y="{height / 2}" transform="rotate(-90 14 {height / 2})" text-anchor="middle">')
-    return "".join(parts) + f"{escape(y_label)}</text></svg>"
+@dataclass(frozen=True, slots=True)
+class _Axes:
+    """Two axes over values, and where these lie on them."""
+
+    x_ends: tuple[float, float]
+    y_ends: tuple[float, float]
+    width: int = 760
+    height: int = 380
+    edge: int = 76
+
+    def x(self, value: float) -> float:
+        return self.edge + _share(value, self.x_ends) * (self.width - self.edge - 10)
+
+    def y(self, value: float) -> float:
+        return self.height - self.edge - _share(value, self.y_ends) * (self.height - self.edge - 10)
+
+    def draw(self, shown: Sequence[tuple[str, float, float, str]], x_label: str, y_label: str) -> str:
+        """Return the lines, the values written at them (text, place and anchor), and the labels."""
+        parts = [f'<path d="M{self.edge} 10 V{self.height - self.edge} H{self.width - 10}" class="axis" fill="none"/>']
+        parts += [
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" class="value">{text}</text>'
+            for text, x, y, anchor in shown
+        ]
+        middle = self.height / 2
+        parts.append(f'<text x="{self.width / 2}" y="{self.height - 8}" text-anchor="middle">{escape(x_label)}</text>')
+        parts.append(f'<text x="14" y="{middle}" transform="rotate(-90 14 {middle})" text-anchor="middle">')
+        return "".join(parts) + f"{escape(y_label)}</text>"
+
+
+def _share(value: float, ends: tuple[float, float]) -> float:
+    """Return where a value lies between the ends, which a tenth of their distance is added to on both sides."""
+    low, high = ends
+    wide = (high - low) or 1.0
+    return (value - low + 0.08 * wide) / (1.16 * wide)
+
+
+def scatter(points: Sequence[tuple[str, float, float]], x_label: str, y_label: str, is_log: bool = False) -> str:
+    """Return named points on two axes, with the least and the largest value written on each.
+
+    is_log: whether x goes by powers of ten.
+    """
+    places = [math.log10(x) if is_log else x for _, x, _ in points]
+    ys = [y for _, _, y in points]
+    axes = _Axes((min(places), max(places)), (min(ys), max(ys)))
+    parts = [f'<svg viewBox="0 0 {axes.width} {axes.height}" role="img" class="scatter">']
+    xs = [x for _, x, _ in points]
+    shown = [
+        *((f"{ends(xs):.4g}", axes.x(ends(places)), axes.height - axes.edge + 18, "middle") for ends in (min, max)),
+        *((f"{ends(ys):.4g}", axes.edge - 6, axes.y(ends(ys)) + 4, "end") for ends in (min, max)),
+    ]
+    parts.append(axes.draw(shown, x_label, y_label))
+    for (name, _, y), place in zip(points, places, strict=True):
+        left, top = axes.x(place), axes.y(y)
+        side, shift = ("end", -8) if left > axes.width * 0.75 else ("start", 8)
+        parts.append(f'<circle cx="{left:.1f}" cy="{top:.1f}" r="5" class="point"/>')
+        parts.append(f'<text x="{left + shift:.1f}" y="{top - 6:.1f}" text-anchor="{side}">{escape(name[:40])}</text>')
+    return "".join(parts) + "</svg>"
+
+
+def cloud(points: Sequence[tuple[float, float]], x_label: str, y_label: str) -> str:
+    """Return points in the same unit on both axes, with the line on which both are equal; 2,000 of more."""
+    some = points[:: -(-len(points) // _MOST_SPOTS)]
+    ends = (min(min(point) for point in some), max(max(point) for point in some))
+    axes = _Axes(ends, ends)
+    low, high = ends
+    parts = [f'<svg viewBox="0 0 {axes.width} {axes.height}" role="img" class="cloud">']
+    shown = [
+        *((f"{end:.3g}", axes.x(end), axes.height - axes.edge + 18, "middle") for end in ends),
+        *((f"{end:.3g}", axes.edge - 6, axes.y(end) + 4, "end") for end in ends),
+    ]
+    parts.append(axes.draw(shown, x_label, y_label))
+    parts += [f'<circle cx="{axes.x(x):.1f}" cy="{axes.y(y):.1f}" r="3" class="spot"/>' for x, y in some]
+    ends_of = f'x1="{axes.x(low):.1f}" y1="{axes.y(low):.1f}" x2="{axes.x(high):.1f}" y2="{axes.y(high):.1f}"'
+    return "".join(parts) + f'<line {ends_of} class="axis"/></svg>'
 
 
 def histogram(values: Sequence[float], marks: Sequence[tuple[str, float]], label: str) -> str:

@@ -7,13 +7,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from scipy.stats import spearmanr
 
 from hf_core_bpb.centering import centered_accuracy
 from hf_core_bpb.comparing.saved import SavedRun
+from hf_core_bpb.compressors import PACKERS
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.numbers import show_count
-from hf_core_bpb.report.charts import Bar, bars, histogram, scatter
+from hf_core_bpb.report.charts import Bar, bars, cloud, histogram, scatter
+from hf_core_bpb.report.relations import Relation, common_texts, relations_of
 
 Values = dict[str, Any]
 
@@ -51,7 +52,8 @@ def _run(run: SavedRun) -> Values:
         "task_chart": Markup(bars([_bar(name, task) for name, task in core["tasks"].items()])) if core else "",  # noqa: S704
         "lengths": [row for name, rows in run.items.items() if (row := _lengths(name, rows)) is not None],
         "texts": [_text(run, name, text) for name, text in results.get("bpb", {}).items()],
-        "surprises": [_surprise(row) for row in run.surprises],
+        "surprises": [_surprise(row) for row in run.surprises if "longest_prompt_tokens" not in row],
+        "longest": [_surprise(row) for row in run.surprises if "longest_prompt_tokens" in row],
         "work": _work(results),
         "signatures": run.signatures,
     }
@@ -139,7 +141,31 @@ def _text(run: SavedRun, name: str, text: Mapping[str, Any]) -> Values:
         *compressors.values(),
     ]
     chart = Markup(histogram(known, marks, "bits per byte of a document")) if len(known) > 1 else ""  # noqa: S704
-    return {"name": name, "cells": cells, "compressors": list(compressors), "chart": chart}
+    return {
+        "name": name,
+        "cells": cells,
+        "compressors": list(compressors),
+        "chart": chart,
+        "against": [_against(which, run.documents[name]) for which in PACKERS] if len(known) > 1 else [],
+    }
+
+
+def _against(packer: str, rows: Sequence[Mapping[str, Any]]) -> Values:
+    """Return every document's bits per byte by the model against those by a compressor, empty where not measured."""
+    pairs = [
+        (8 * row["packed"][packer] / row["bytes"], row["nats"] / math.log(2) / row["bytes"])
+        for row in rows
+        if row["bytes"] and "packed" in row
+    ]
+    if not pairs:
+        return {"svg": "", "reading": ""}
+    fewer = sum(model < packed for packed, model in pairs)
+    reading = (
+        f"The model needs fewer bits than {packer} for {fewer:,} of {len(pairs):,} documents, each by itself: "
+        "those below the line."
+    )
+    svg = cloud(pairs, f"bits per byte of a document by {packer}", "by the model")
+    return {"svg": Markup(svg), "reading": reading}  # noqa: S704
 
 
 def _surprise(row: Mapping[str, Any]) -> Values:
@@ -150,7 +176,8 @@ def _surprise(row: Mapping[str, Any]) -> Values:
         {"text": text, "nats": f"{nats:.3f}", "mark": " ".join(_marks(row, number))}
         for number, (text, nats) in enumerate(zip(row["options"], row["mean_nats"], strict=True))
     ]
-    return {"title": f"{row['task']}, item {row['index']}", "text": row["prompt"], "options": options}
+    length = f": {row['longest_prompt_tokens']:,} tokens" if "longest_prompt_tokens" in row else ""
+    return {"title": f"{row['task']}, item {row['index']}{length}", "text": row["prompt"], "options": options}
 
 
 def _marks(row: Mapping[str, Any], number: int) -> list[str]:
@@ -170,9 +197,7 @@ def _work(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _compare(runs: Sequence[SavedRun]) -> Values:
-    texts = [name for name in runs[0].documents if all(name in run.documents for run in runs)]
-    suites = {run.results["core"]["suite"] for run in runs if "core" in run.results}
-    with_core = len(suites) == 1 and all("core" in run.results for run in runs)
+    texts = common_texts(runs)
     rows = [
         {
             "name": run.name,
@@ -183,38 +208,14 @@ def _compare(runs: Sequence[SavedRun]) -> Values:
         }
         for run in runs
     ]
-    charts = []
-    if with_core and len(runs) > 1:
-        (suite,) = suites
-        label = "CORE" if suite == "core-22" else suite
-        charts += [_against_bpb(runs, name, label) for name in texts]
-        points = [(run.name, math.log10(_size(run)), run.results["core"]["core"]) for run in runs]
-        reading = "Parameters are all of them, embeddings included."
-        svg = Markup(scatter(points, "log10 parameters", label))  # noqa: S704
-        charts.append({"title": f"{label} over size", "svg": svg, "reading": reading})
+    charts = [
+        {"title": relation.title, "svg": Markup(_draw(relation)), "reading": relation.reading}  # noqa: S704
+        for relation in relations_of(runs)
+    ]
     recipes = {str(run.results["signature"]) for run in runs}
     warning = "The runs' recipes differ: hf-core-bpb compare says in what, and refuses what cannot be compared."
     return {"texts": texts, "rows": rows, "charts": charts, "warnings": [warning] if len(recipes) > 1 else []}
 
 
-def _size(run: SavedRun) -> float:
-    return float(run.results["model"]["parameters"]["total"])
-
-
-def _against_bpb(runs: Sequence[SavedRun], text: str, label: str) -> Values:
-    points = [(run.name, run.results["bpb"][text]["bpb"], run.results["core"]["core"]) for run in runs]
-    disagreeing = [
-        f"{a[0]} and {b[0]}" for n, a in enumerate(points) for b in points[n + 1 :] if (a[1] - b[1]) * (a[2] - b[2]) > 0
-    ]
-    reading = ""
-    if len(runs) > 2:
-        reading = (
-            f"Rank correlation {float(spearmanr([p[1] for p in points], [p[2] for p in points]).statistic):+.2f}. "
-        )
-    reading += (
-        f"Bits per byte and {label} disagree on which is better of {'; '.join(disagreeing[:10])}."
-        if disagreeing
-        else f"Bits per byte and {label} agree on every pair."
-    )
-    svg = Markup(scatter(points, f"bits per byte of {text}", label))  # noqa: S704
-    return {"title": f"{label} against bits per byte of {text}", "svg": svg, "reading": reading}
+def _draw(relation: Relation) -> str:
+    return scatter(relation.points, relation.x_label, relation.y_label, is_log=relation.is_log)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from hf_core_bpb import __version__
@@ -25,6 +25,7 @@ def to_json(report: Report) -> dict[str, Any]:
             "tokenizer": report.model.tokenizer,
             "dtype": report.model.dtype,
             "parameters": dataclasses.asdict(report.model.parameters),
+            **({"trained": dataclasses.asdict(report.model.trained)} if report.model.trained is not None else {}),
         },
         **({"core": core_values(report.core)} if report.core is not None else {}),
         **({"bpb": _bpb_by_text(report)} if report.bpb else {}),
@@ -121,7 +122,9 @@ def to_samples(report: Report) -> dict[str, Iterator[dict[str, Any]]]:
     samples: dict[str, Iterator[dict[str, Any]]] = {}
     if report.core is not None:
         samples |= {name: _item_rows(result) for name, result in report.core.tasks.items()}
-    return samples | {f"bpb-{name}": _document_rows(result) for name, result in report.bpb.items()}
+    return samples | {
+        f"bpb-{name}": _document_rows(result, report.packed.get(name, [])) for name, result in report.bpb.items()
+    }
 
 
 def _item_rows(result: TaskResult) -> Iterator[dict[str, Any]]:
@@ -139,6 +142,6 @@ def _item_rows(result: TaskResult) -> Iterator[dict[str, Any]]:
         }
 
 
-def _document_rows(result: BpbResult) -> Iterator[dict[str, Any]]:
+def _document_rows(result: BpbResult, packed: Sequence[Mapping[str, int]]) -> Iterator[dict[str, Any]]:
     for index, document in enumerate(result.documents):
-        yield {"index": index, **_sums(document)}
+        yield {"index": index, **_sums(document), **({"packed": dict(packed[index])} if packed else {})}

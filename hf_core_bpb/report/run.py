@@ -1,9 +1,10 @@
 """Everything that a report is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hf_core_bpb.scaling.parameters import ParameterCounts
+from hf_core_bpb.trained import Trained
 from hf_core_bpb.types import BpbResult, CoreResult, Work
 
 
@@ -16,6 +17,7 @@ class ModelFacts:
     tokenizer: str
     dtype: str
     parameters: ParameterCounts
+    trained: Trained | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +34,17 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run's results; `compressors` are bits per byte of the same texts, by text and compressor."""
+    """A run's results.
+
+    compressors: bits per byte of the same texts, by text and compressor. packed: bytes of every document
+    compressed by itself, by text; empty lists where they are not measured.
+    """
 
     model: ModelFacts
     core: CoreResult | None
     bpb: Mapping[str, BpbResult]
     compressors: Mapping[str, Mapping[str, float]]
+    packed: Mapping[str, Sequence[Mapping[str, int]]]
     run: RunFacts
 
     @property

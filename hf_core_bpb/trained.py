@@ -1,0 +1,46 @@
+"""What a model was trained on: as the user says, or as a Trainer with CoreBpbCallback left beside the weights."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_core_bpb.scaling.flops import six_n_d
+from hf_core_bpb.scaling.parameters import ParameterCounts
+
+_STATE = "trainer_state.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """Tokens and FLOPs of training; FLOPs are 6 N D where only tokens are known, N what is in matrices and head."""
+
+    tokens: float
+    flops: float
+    source: str
+
+
+def find_trained(folder: Path, tokens: float | None, parameters: ParameterCounts) -> Trained | None:
+    """Return what is known of a model's training, None where nothing is.
+
+    tokens: what the user says, which goes before what is found in the folder of the model.
+    """
+    if tokens is not None:
+        return Trained(tokens, six_n_d(parameters.matmul, tokens), "--trained-on")
+    logged = _last_counts(folder / _STATE)
+    if logged is None:
+        return None
+    found = logged["scale/target_tokens"]
+    return Trained(found, logged.get("scale/flops", six_n_d(parameters.matmul, found)), _STATE)
+
+
+def _last_counts(path: Path) -> Mapping[str, float] | None:
+    try:
+        history: Any = json.loads(path.read_text(encoding="utf-8"))["log_history"]
+        entries = [entry for entry in history if math.isfinite(entry.get("scale/target_tokens", math.nan))]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # A folder without a Trainer's state, or with that of another program: nothing is known.
+        return None
+    return entries[-1] if entries else None
