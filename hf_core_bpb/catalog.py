@@ -10,7 +10,8 @@ from hf_core_bpb import registry
 from hf_core_bpb.data import load_hub_task
 from hf_core_bpb.distributed import process_group
 from hf_core_bpb.inspection import inspect_item
-from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model
+from hf_core_bpb.loading import ModelOptions, load_language_model
+from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.protocols import PROTOCOLS
 from hf_core_bpb.quiet import quieten_libraries
 from hf_core_bpb.runner import CoreRun

@@ -25,7 +25,8 @@ from hf_core_bpb.compressors import measure_compressors, measure_packed
 from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.journal import Journal
-from hf_core_bpb.model import LanguageModel, ModelOptions, load_language_model, weights_of
+from hf_core_bpb.loading import ModelOptions, check_loading, load_together, weights_of
+from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.quiet import quieten_libraries, set_log_level
 from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress import TerminalProgress
@@ -47,13 +48,11 @@ from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line asked for; None where it said nothing."""
+    """What the command line asked for; None where it said nothing, as for the model: the demo."""
 
-    model: str | None
-    revision: str | None
+    model: ModelOptions | None
     tokenizer: str | None
     dtype: str
-    trust_remote_code: bool
     trained_on: float | None
     core: bool
     bpb: bool
@@ -89,8 +88,9 @@ def evaluate(options: Options) -> None:
     warnings.showwarning = _print_warning
     set_log_level(options.log_level)
     quieten_libraries(show_downloads=talk and sys.stderr.isatty())
-    folder = options.output or _default_output(options.model or "demo")
-    run, lm, texts = main_process_first(lambda: _prepare(options, folder))
+    folder = options.output or _default_output(options.model.name if options.model is not None else "demo")
+    run, texts = main_process_first(lambda: _prepare(options, folder))
+    lm = _load(options, group.device)
     if options.model is None and talk:
         print(
             "No --model given: evaluating the demo, a small model that ships with the package "
@@ -167,6 +167,7 @@ def _identity(options: Options, lm: LanguageModel, workloads: Sequence[Workload]
         "revision": lm.revision if lm.revision != "folder" else weights_of(Path(lm.name)),
         "tokenizer": lm.tokenizer_name,
         "dtype": lm.dtype,
+        **lm.loading,
         "requests": digest(repr(digests)),
         # What is scored after the first sample depends on it.
         **({"precision": options.precision} if options.precision is not None else {}),
@@ -177,8 +178,8 @@ def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
     print(f"warning: {message}", file=sys.stderr)
 
 
-def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, LanguageModel, list[TextSource]]:
-    """Return all that can be wrong with the options before anything is scored."""
+def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, list[TextSource]]:
+    """Return all that can be wrong with the options, the model aside, before anything is scored."""
     _check_options(options)
     run = None
     if options.core:
@@ -193,9 +194,7 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, LanguageMo
             precision=options.precision,
         )
     check_output(folder, options.overwrite)
-    lm = _load(options, process_group().device)
-    choose_windows(lm.max_length, options.stride, options.packed)
-    return run, lm, _read_texts(options) if options.bpb else []
+    return run, _read_texts(options) if options.bpb else []
 
 
 def _check_options(options: Options) -> None:
@@ -211,8 +210,7 @@ def _check_options(options: Options) -> None:
         )
     if options.trained_on is not None and options.trained_on <= 0:
         raise InputError(f"--trained-on: expected a number of tokens above 0, got {options.trained_on:g}")
-    if options.revision is not None and options.model is None:
-        raise InputError("--revision: expected --model with it, got none")
+    check_loading(_model_options(options))
 
 
 def _default_source(options: Options) -> str:
@@ -234,25 +232,22 @@ def _read_texts(options: Options) -> list[TextSource]:
     return demo_texts() if options.model is None else [read_text(DEFAULT_TEXT)]
 
 
+def _model_options(options: Options) -> ModelOptions:
+    if options.model is not None:
+        return options.model
+    return ModelOptions(str(DEMO_MODEL), tokenizer=options.tokenizer, dtype=options.dtype)
+
+
 def _load(options: Options, device: torch.device) -> LanguageModel:
-    wanted = ModelOptions(
-        name=options.model or str(DEMO_MODEL),
-        revision=options.revision,
-        tokenizer=options.tokenizer,
-        dtype=options.dtype,
-        trust_remote_code=options.trust_remote_code,
-    )
-    lm = load_language_model(wanted, device, options.max_length)
-    return (
-        lm
-        if options.model is not None
-        else replace(lm, name="demo", revision=__version__, tokenizer_name=options.tokenizer or "demo")
-    )
+    lm = load_together(_model_options(options), device, options.max_length)
+    if options.model is not None:
+        return lm
+    return replace(lm, name="demo", revision=__version__, tokenizer_name=options.tokenizer or "demo")
 
 
 def _model_facts(options: Options, lm: LanguageModel) -> ModelFacts:
     parameters = count_parameters(lm.model)
-    trained = find_trained(Path(options.model or DEMO_MODEL), options.trained_on, parameters)
+    trained = find_trained(Path(_model_options(options).name), options.trained_on, parameters)
     return ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, parameters, trained)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -95,6 +96,14 @@ def main_process_first(make: Callable[[], T]) -> T:
     return made if group.is_main_process else make()
 
 
+def all_together(make: Callable[[], T]) -> T:
+    """Return what each process makes, all at the same time; where one fails, all raise its error."""
+    made, failure = _attempt(make)
+    gather_parts(partial(_raise, failure))
+    kept: T = made
+    return kept
+
+
 def from_main_process(make: Callable[[], T]) -> T:
     """Return what the main process makes, on every process; where it fails, all raise its error."""
     attempt = _attempt(make) if process_group().is_main_process else (None, None)
@@ -103,6 +112,11 @@ def from_main_process(make: Callable[[], T]) -> T:
         raise failure
     kept: T = made
     return kept
+
+
+def _raise(failure: BaseException | None) -> None:
+    if failure is not None:
+        raise failure
 
 
 def _attempt(make: Callable[[], T]) -> tuple[Any, BaseException | None]:

@@ -38,7 +38,7 @@ class KeptModel:
         key = (tokenizer, *(options.get(name) for name in _LOADING))
         if self._loaded is None or self._key != key:
             from hf_core_bpb.distributed import process_group
-            from hf_core_bpb.model import DTYPES, ModelOptions, load_language_model
+            from hf_core_bpb.loading import DTYPES, ModelOptions, load_language_model
 
             if options.get("dtype") not in (None, *DTYPES):
                 raise InputError(

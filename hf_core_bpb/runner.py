@@ -184,6 +184,7 @@ def _sign_tokens(lm: LanguageModel) -> dict[str, object]:
         "first": describe_first_token(lm),
         "max-length": lm.max_length,
         "dtype": lm.dtype,
+        **lm.loading,
     }
 
 

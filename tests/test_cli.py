@@ -60,7 +60,7 @@ LOADED = (
         ("import hf_core_bpb", "[]"),
         ("import hf_core_bpb.cli; hf_core_bpb.cli.build_parser().format_help()", "[]"),
         ("import hf_core_bpb.registry; hf_core_bpb.registry.list_tasks()", "[]"),
-        ("import hf_core_bpb; hf_core_bpb.bits_per_byte", "['accelerate', 'datasets', 'torch', 'transformers']"),
+        ("import hf_core_bpb; hf_core_bpb.bits_per_byte", "['accelerate', 'datasets', 'torch']"),
     ],
 )
 def test_importing_and_help_load_nothing_heavy(code, loaded, tmp_path):

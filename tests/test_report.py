@@ -64,13 +64,13 @@ def test_the_most_surprising_are_wrong_and_shown_with_their_prompts(folder):
 
 def test_the_slowest_are_the_items_of_most_tokens(folder):
     from hf_core_bpb.inspection import inspect_item
-    from hf_core_bpb.model import ModelOptions, load_language_model
+    from hf_core_bpb.loading import ModelOptions, load_language_model
     from hf_core_bpb.sources import DEMO_MODEL, plan_core
 
     rows = [json.loads(line) for line in (folder / "samples" / "_surprising.jsonl").read_text().splitlines()]
     slowest = [row for row in rows if "longest_prompt_tokens" in row]
     assert len(slowest) == 5
-    lm = load_language_model(ModelOptions(str(DEMO_MODEL), None, None, "float32", False), torch.device("cpu"), None)
+    lm = load_language_model(ModelOptions(str(DEMO_MODEL)), torch.device("cpu"), None)
     lengths = {
         (task, index): max(
             option.num_context_tokens + len(option.tokens)

@@ -17,7 +17,9 @@ from hf_core_bpb.comparing.saved import Rows, SavedRun
 from hf_core_bpb.errors import InputError
 
 # What is a model's own, or changes no number by more than rounding: said, and no reason to refuse.
-_OF_THE_MODEL = ("first", "dtype", "tokenizer", "version")
+_OF_THE_MODEL = (
+    "first", "dtype", "tokenizer", "version", "quantization", "adapter", "gguf", "attention", "compiled", "remote-code",
+)  # fmt: skip
 # Only what both have scored is compared, and each drew it at random.
 _OF_THE_SAMPLE = ("precision",)
 

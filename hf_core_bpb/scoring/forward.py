@@ -52,7 +52,14 @@ def rescaled_beyond(model: torch.nn.Module) -> int | None:
 
 def device_of(model: torch.nn.Module) -> torch.device:
     """Return where a model takes its ids."""
-    return next(model.parameters()).device
+    device = next(model.parameters()).device
+    # Weights that are offloaded stand nowhere; their hooks move what they are given.
+    return torch.device("cpu") if device.type == "meta" else device
+
+
+def dtype_of(model: torch.nn.Module) -> torch.dtype:
+    """Return the dtype of the weights that are not quantised."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 class Forward:
@@ -66,7 +73,7 @@ class Forward:
         self.cache_name = "past_key_values" if takes(model, "past_key_values") else "cache_params"
         config: Any = getattr(model, "config", None)
         self.config: Any = config.get_text_config() if config is not None else None
-        self.dtype = next(model.parameters()).dtype
+        self.dtype = dtype_of(model)
 
     def run(self, job: Job, trie: Trie, requests: Sequence[Request]) -> dict[int, Scored]:
         """Return the sums of all requests in a job, by their number; in evaluation mode."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hf_core_bpb.errors import InputError, reason
+from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, num_known_ids, positions_of
 from hf_core_bpb.scoring.head import Head, takes
 from hf_core_bpb.scoring.plan import Costs, Mode, plan_jobs
@@ -34,8 +34,14 @@ def check_causal(model: torch.nn.Module) -> None:
     """
     length = min(4, positions_of(model) or 4)
     ids_BxT = (torch.tensor([[0, 1, 2, 1], [0, 1, 2, 0]], device=device_of(model)) % _num_ids(model))[:, -length:]
-    with evaluation_mode(model):
-        logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :-1].float()
+    try:
+        with evaluation_mode(model):
+            logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :-1].float()
+    except Exception as error:  # what a model's own code, its kernels and its device raise has no common class
+        raise RunError(
+            f"model: expected a forward of {ids_BxT.numel()} tokens by {type(model).__name__}, "
+            f"got {type(error).__name__}: {reason(error)}"
+        ) from error
     moved = (logits_BxTxV[0] - logits_BxTxV[1]).abs().mean()
     # Rounding in half precision moves them by a few thousandths of their spread; non-finite ones are named later.
     if torch.isfinite(moved) and moved > 0.01 * logits_BxTxV[0].std():

@@ -1,0 +1,269 @@
+"""Models that are spread, quantised, adapted, compiled or of another format give what they give when loaded plainly."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+
+import pytest
+import torch
+from command import run_command
+from gguf_files import write_gguf
+from naive import nats_of
+from tiny_models import build_tiny_model
+
+from hf_core_bpb import bits_per_byte, loading
+from hf_core_bpb.cli import main
+from hf_core_bpb.errors import RunError
+from hf_core_bpb.scaling.parameters import count_parameters
+
+TEXT = "The river ran to the sea, and the sea was wide; what is it? The other one. " * 3
+TWO = ("torchrun", "--nproc_per_node", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A small Llama with its tokenizer, a text, an adapter, and the same weights in other formats."""
+    made = tmp_path_factory.mktemp("models")
+    model = build_tiny_model("llama")
+    for name in ("plain", "pickled", "harmful"):
+        model.save_pretrained(made / name)
+        tokenizer.save_pretrained(made / name)
+    for name in ("pickled", "harmful"):
+        (made / name / "model.safetensors").unlink()
+    torch.save(model.state_dict(), made / "pickled" / "pytorch_model.bin")
+    (made / "text.txt").write_text(TEXT)
+    return made
+
+
+class Harm:
+    """What leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def command_of(folder, output, *options, model="plain"):
+    arguments = ["--model", str(folder / model), "--eval", "bpb", "--text", str(folder / "text.txt"), "--quiet"]
+    return [*arguments, "--output", str(output), *options]
+
+
+def nats_in(output):
+    (text,) = json.loads((output / "results.json").read_text())["bpb"].values()
+    return text["nats"]
+
+
+def naive_nats(model, tokenizer):
+    ids = [tokenizer.bos_token_id, *tokenizer.encode(TEXT, add_special_tokens=False)]
+    return sum(nats_of(model.eval(), ids, 1, len(ids)))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--device-map", "auto"], None),
+        (["--attn-implementation", "eager"], "attention:eager"),
+        (["--trust-remote-code"], "remote-code:yes"),
+        (["--compile"], "compiled:yes"),
+    ],
+    ids=["device map", "attention", "remote code", "compiled"],
+)
+def test_the_way_a_model_is_loaded_changes_no_number_and_is_in_the_signature(
+    folder, tokenizer, tmp_path, monkeypatch, options, said
+):
+    compiled = []
+    plainly = torch.compile
+
+    def trace(function, **named):
+        compiled.append(named)
+        # As compiled code would be, but without a compiler of C++.
+        return plainly(function, backend="eager", **named)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    assert main(command_of(folder, tmp_path / "run", *options)) == 0
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    signature = json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    for name in ("attention:eager", "remote-code:yes", "compiled:yes"):
+        assert (f"|{name}|" in signature) == (name == said)
+    assert compiled == ([{"dynamic": True}] if "--compile" in options else [])
+
+
+@pytest.mark.parametrize(("name", "bits"), [("8bit", 8), ("4bit", 4)])
+def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_were(tokenizer, tmp_path, name, bits):
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(3)
+    # Four bits are packed in blocks of 64, and on a CPU by 32 rows.
+    config = LlamaConfig(
+        vocab_size=400, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=512, initializer_range=0.1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).float().eval()
+    model.save_pretrained(tmp_path / "plain")
+    tokenizer.save_pretrained(tmp_path / "plain")
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert main(command_of(tmp_path, tmp_path / "run", "--quantization", name)) == 0
+    wanted = (
+        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
+        if bits == 4
+        else BitsAndBytesConfig(load_in_8bit=True)
+    )
+    quantised = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "plain", quantization_config=wanted, device_map={"": "cpu"}, dtype=torch.float32
+    )
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(quantised, tokenizer), rel=1e-3)
+    assert nats_in(tmp_path / "run") != pytest.approx(naive_nats(model, tokenizer), rel=1e-4)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert f"|quantization:{name}|" in results["signature"]
+    assert results["model"]["dtype"] == "float32"
+    assert results["model"]["parameters"]["total"] == count_parameters(model).total
+
+
+def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
+    from peft import LoraConfig, get_peft_model
+
+    wanted = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapted = get_peft_model(build_tiny_model("llama"), wanted)
+    adapted.save_pretrained(tmp_path / "adapter")
+    options = ["--adapter", str(tmp_path / "adapter")]
+    assert main(command_of(folder, tmp_path / "run", *options)) == 0
+    expected = naive_nats(adapted, tokenizer)
+    assert nats_in(tmp_path / "run") == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-3)
+    content = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
+    pinned = f"|adapter:{tmp_path / 'adapter'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
+    assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+
+    adapted.save_pretrained(tmp_path / "pickled", safe_serialization=False)
+    assert not (tmp_path / "pickled" / "adapter_model.safetensors").exists()
+    capsys.readouterr()
+    options = ["--adapter", str(tmp_path / "pickled")]
+    assert main(command_of(folder, tmp_path / "refused", *options)) == 2
+    assert "--adapter: expected adapter_model.safetensors at" in capsys.readouterr().err
+
+
+def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer, tmp_path):
+    model = build_tiny_model("llama")
+    write_gguf(tmp_path / "model.gguf", model)
+    tokens = ["--tokenizer", str(folder / "plain")]
+    assert main(command_of(folder, tmp_path / "run", *tokens, model=str(tmp_path / "model.gguf"))) == 0
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(model, tokenizer), rel=1e-5)
+    assert "|gguf:model.gguf|" in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    options = [*tokens, "--gguf-file", "model.gguf"]
+    assert main(command_of(folder, tmp_path / "again", *options, model=str(tmp_path))) == 0
+    assert nats_in(tmp_path / "again") == nats_in(tmp_path / "run")
+
+
+def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, tokenizer, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    places = {
+        "model.embed_tokens": "disk", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "disk",
+        "model.layers.0": "disk", "model.layers.1": "cpu",
+    }  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(
+        folder / "plain", device_map=places, offload_folder=tmp_path, dtype=torch.float32
+    )
+    found = bits_per_byte(model, tokenizer, [TEXT])
+    assert found.total.total_nats == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+
+
+@pytest.mark.parametrize("way", ["tensor parallel", "FSDP", "accelerate launch"])
+def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, tokenizer, tmp_path, way):
+    options = ["--tp-plan", "auto"] if way == "tensor parallel" else []
+    launcher = ("accelerate", "launch", "--num_processes", "2", "--use_fsdp") if way == "accelerate launch" else TWO
+    environment = {"OMP_NUM_THREADS": "1"} | ({"ACCELERATE_USE_FSDP": "true"} if way == "FSDP" else {})
+    core = ["--eval", "core,bpb", "--source", "demo", "--tasks", "piqa,boolq,squad", "--max-length", "256"]
+    finished = run_command(*command_of(folder, tmp_path / "two", *options, *core), launcher=launcher, **environment)
+    assert finished.returncode == 0, finished.stderr
+    assert main(command_of(folder, tmp_path / "one", *core)) == 0
+    assert nats_in(tmp_path / "two") == pytest.approx(nats_in(tmp_path / "one"), rel=1e-6)
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert two["work"]["processes"] == 2
+    # What a shard is made of is called in step: no piece of it by itself.
+    assert two["work"]["backend"] == "full, tree; head masked"
+    for name in ("piqa", "boolq", "squad"):
+        rows = [
+            [json.loads(line) for line in (tmp_path / run / "samples" / f"{name}.jsonl").read_text().splitlines()]
+            for run in ("one", "two")
+        ]
+        for first, second in zip(*rows, strict=True):
+            assert (first["prediction"], first["correct"]) == (second["prediction"], second["correct"])
+            assert first["nats"] == pytest.approx(second["nats"], rel=1e-5)
+    assert one["core"]["core"] == two["core"]["core"]
+
+
+def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
+    assert main(command_of(folder, tmp_path / "a", model="pickled")) == 2
+    assert "; pickled weights are taken with --allow-pickle alone" in capsys.readouterr().err
+    assert main(command_of(folder, tmp_path / "a", "--allow-pickle", model="pickled")) == 0
+    assert nats_in(tmp_path / "a") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    harm = tmp_path / "harm"
+    with (folder / "harmful" / "pytorch_model.bin").open("wb") as file:
+        pickle.dump({"model.norm.weight": Harm(harm)}, file)
+    assert main(command_of(folder, tmp_path / "b", "--allow-pickle", model="harmful")) == 2
+    assert "--model: expected a causal language model" in capsys.readouterr().err
+    assert not harm.exists()
+    # The file does what it should not where it is read without a restriction.
+    with (folder / "harmful" / "pytorch_model.bin").open("rb") as file:
+        pickle.load(file)
+    assert harm.exists()
+    shutil.rmtree(harm)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tp-plan", "auto"], "--tp-plan: expected several processes (torchrun --nproc_per_node N), got one"),
+        (["--tp-plan", "auto", "--device-map", "auto"], "expected one way to spread the model, got --device-map and"),
+        (["--quantization", "4bit", "--tp-plan", "auto"], "--tp-plan: expected several processes"),
+        (["--device-map", "everywhere"], "--model: expected a causal language model at"),
+        (["--attn-implementation", "nonsense"], "--model: expected a causal language model at"),
+        (["--attn-implementation", "flash_attention_2"], "--model: expected a causal language model at"),
+        (["--gguf-file", "none.gguf"], "--model: expected a causal language model at"),
+        (["--adapter", "./nowhere"], "--adapter: expected"),
+    ],
+)
+def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys, options, message):
+    assert main(command_of(folder, tmp_path / "run", *options)) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert message in error[-1]
+    assert not any(line.startswith("Traceback") for line in error)
+
+
+@pytest.mark.parametrize(
+    ("options", "package", "extra"),
+    [
+        (["--adapter", "a"], "peft", "adapters"),
+        (["--quantization", "8bit"], "bitsandbytes", "quantization"),
+        (["--gguf-file", "a.gguf"], "gguf", "gguf"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else name)
+    assert main(command_of(folder, tmp_path / "run", *options)) == 2
+    assert f"expected {package} (pip install 'hf_core_bpb[{extra}]'), got none installed" in capsys.readouterr().err
+
+
+def test_options_of_a_model_need_one(capsys):
+    for option, value in (("--revision", "main"), ("--adapter", "a"), ("--tp-plan", "auto"), ("--gguf-file", "a")):
+        assert main([option, value]) == 2
+        assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
+
+
+def test_a_model_whose_own_code_fails_is_named_with_what_it_said(tokenizer):
+    class Broken(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(2, 2))
+            self.config = build_tiny_model().config
+
+        def forward(self, input_ids, use_cache=None):
+            raise AssertionError("rows must be a multiple of 32")
+
+    with pytest.raises(RunError, match="got AssertionError: rows"):
+        bits_per_byte(Broken(), tokenizer, ["text"])
