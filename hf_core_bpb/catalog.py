@@ -61,6 +61,10 @@ def show_one(options: ItemOptions) -> None:
     _print_item(lm if options.model is not None else replace(lm, name="demo"), run, options.index)
 
 
+# Options of a schema differ in their contexts, of which the end is shown.
+_SCHEMA_CHARACTERS = 200
+
+
 def _print_item(lm: LanguageModel, run: CoreRun, index: int) -> None:
     view = inspect_item(lm, run, index)
     (task,) = run.tasks
@@ -73,6 +77,8 @@ def _print_item(lm: LanguageModel, run: CoreRun, index: int) -> None:
         said = f" ({', '.join(marks)})" if marks else ""
         cut = ", cut on the left" if option.truncated else ""
         print(f"\noption {number}{said}: {option.num_context_tokens} tokens of context{cut}")
+        if task.kind == "schema" and number != view.gold:
+            print(f"  ...{option.prompt[-_SCHEMA_CHARACTERS:]!r}")
         for token in option.tokens:
             print(f"  {token.nats:9.4f} nats  {token.number:>7}  {token.text!r}")
         per_byte = f", {sums.bits_per_byte:.4f} bits a byte of the answer" if sums.num_bytes else ""

@@ -40,9 +40,18 @@ from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.scorer import Scorer, SilentProgress, Workload
 from hf_core_bpb.signature import digest
 from hf_core_bpb.sources import DEFAULT_TEXT, DEMO_MODEL, demo_texts, plan_core, read_text
-from hf_core_bpb.store import SURPRISING, begin_run, check_output, end_run, lock_output, write_page, write_results
+from hf_core_bpb.store import (
+    SURPRISING,
+    begin_run,
+    check_names,
+    check_output,
+    end_run,
+    lock_output,
+    write_page,
+    write_results,
+)
 from hf_core_bpb.text import choose_windows
-from hf_core_bpb.trained import find_trained
+from hf_core_bpb.trained import MOST_TOKENS, find_trained
 from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
 
 
@@ -131,7 +140,8 @@ def evaluate(options: Options) -> None:
                 work += done
         except BaseException:
             if main:
-                print(f"What is scored is kept: the same command with --output {folder} goes on.", file=sys.stderr)
+                changed = f"--output {folder}" + (" and without --overwrite" if options.overwrite else "")
+                print(f"What is scored is kept: the same command with {changed} goes on.", file=sys.stderr)
             raise
     if main:
         surprising = [
@@ -193,6 +203,8 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, list[TextS
             limit=options.limit,
             precision=options.precision,
         )
+    if run is not None:
+        check_names(task.name for task in run.tasks)
     check_output(folder, options.overwrite)
     return run, _read_texts(options) if options.bpb else []
 
@@ -208,8 +220,10 @@ def _check_options(options: Options) -> None:
             "--tasks, --source, --bundle, --baselines, --limit, --precision: expected --eval to hold core, "
             "got --eval bpb"
         )
-    if options.trained_on is not None and options.trained_on <= 0:
-        raise InputError(f"--trained-on: expected a number of tokens above 0, got {options.trained_on:g}")
+    if options.trained_on is not None and not 0 < options.trained_on < MOST_TOKENS:
+        raise InputError(
+            f"--trained-on: expected a number of tokens above 0 and below {MOST_TOKENS:g}, got {options.trained_on:g}"
+        )
     check_loading(_model_options(options))
 
 

@@ -75,4 +75,7 @@ def _view(lm: LanguageModel, engine: Engine, prompt: str, request: Request) -> O
         for number, nats in zip(ids_T[request.start : request.end], nats_N, strict=True)
     )
     sums = Scored(float(nats_N.sum()), len(tokens), request.num_bytes, request.num_characters, bool(greedy_N.all()))
+    if request.truncated:
+        # What is left of it, as far as ids can say.
+        prompt = str(lm.tokenizer.decode(request.ids.tolist()))
     return OptionView(prompt, request.start, tokens, sums, request.truncated)

@@ -56,7 +56,8 @@ def shares_ci95(shares: Sequence[Share], seed: int = SEED) -> Interval:
     The number of right answers among items drawn anew is binomial; drawn with (right + 1/2) / (items + 1), so
     that no share is taken to be certain, and around the accuracy seen; of a single share without a right or a
     wrong answer with (right + 1) / (items + 2), which gives the rule of three. The quantiles are those that a t
-    distribution asks for, whose degrees of freedom follow Welch and Satterthwaite.
+    distribution asks for, whose degrees of freedom follow Welch and Satterthwaite. The sum alone is kept within
+    what it can be: shares near 0 that were each kept above it would move the whole interval up.
     """
     if len(shares) == 1 and shares[0].num_right in (0, shares[0].num_items):
         return _extreme(shares[0])
@@ -68,14 +69,13 @@ def shares_ci95(shares: Sequence[Share], seed: int = SEED) -> Interval:
         chance = (share.num_right + 0.5) / (share.num_items + 1)
         drawn = rng.binomial(share.num_items, chance, _RESAMPLES_OF_ITEMS) / share.num_items
         accuracy = share.num_right / share.num_items
-        # No accuracy is below 0 or above 1.
-        around = np.clip(accuracy + drawn - chance, 0.0, 1.0)
-        total += share.weight * around
+        total += share.weight * (accuracy + drawn - chance)
         seen += share.weight * accuracy
         variances.append((share.weight**2 * chance * (1 - chance) / share.num_items, share.num_items - 1))
     freedom = sum(v for v, _ in variances) ** 2 / sum(v**2 / max(df, 1) for v, df in variances)
     low, high = np.quantile(total, expanded_quantiles(max(freedom, 1.0), 1.0))
-    return min(float(low), seen), max(float(high), seen)
+    highest = sum(share.weight for share in shares)
+    return min(max(float(low), 0.0), seen), max(min(float(high), highest), seen)
 
 
 def _extreme(share: Share) -> Interval:
@@ -93,7 +93,9 @@ def expanded_quantiles(freedom: float, inflation: float) -> Interval:
 
 def accuracy_ci95(result: TaskResult, seed: int = SEED) -> Interval:
     """Return the interval of a task's accuracy over its items, by category where it has some."""
-    return shares_ci95(_shares(result, 1.0), seed)
+    low, high = shares_ci95(_shares(result, 1.0), seed)
+    # Sums in another order differ in the last digit.
+    return min(low, result.accuracy), max(high, result.accuracy)
 
 
 def core_ci95(core: CoreResult, version: Baselines, seed: int = SEED) -> Interval:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -71,20 +72,32 @@ def open_journal(output: Path, run: Mapping[str, Any]) -> Journal:
     folder = output / FOLDER
     said = json.loads(json.dumps(run))
     try:
+        paths = _journals(folder)
         if not (folder / _RUN).exists():
+            if paths:
+                # Of which run they are, nobody can know.
+                raise InputError(f"{folder}: expected {_RUN} beside {paths[0].name}, got none; --overwrite starts over")
             folder.mkdir(parents=True, exist_ok=True)
             begun = folder / (_RUN + ".new")
             begun.write_text(_seal(said), encoding="utf-8")
             begun.replace(folder / _RUN)
         _check_same(output, _read_run(folder / _RUN), said)
-        paths = sorted(folder.glob("*.jsonl"))
-        journal = Journal(folder, 1 + max((int(path.name[:4]) for path in paths), default=0))
+        journal = Journal(folder, 1 + max((int(path.stem.split("-")[0]) for path in paths), default=0))
         for path in paths:
             for row in _read_rows(path):
                 _take(journal, row)
     except OSError as error:
         raise InputError(f"--output: expected a folder that can be read and written, got: {error}") from None
     return journal
+
+
+def _journals(folder: Path) -> list[Path]:
+    """Return the files of all attempts; raises InputError for what no attempt has written."""
+    paths = sorted(folder.glob("*.jsonl"))
+    for path in paths:
+        if not re.fullmatch(r"\d{4,}-\d{4,}", path.stem):
+            raise InputError(f"{path}: expected a folder of this run's alone, got this file; --overwrite starts over")
+    return paths
 
 
 def _take(journal: Journal, row: Mapping[str, Any]) -> None:

@@ -233,8 +233,8 @@ def _said_of(option: str, expected: str, hint: str = "") -> Iterator[None]:
 
 
 def weights_of(folder: Path) -> str:
-    """Return what changes when the files of a model's folder do: a digest of their names, sizes and times."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    """Return what changes when a model's files do: a digest of their names, sizes and times, .md and .log aside."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".md", ".log"))
     return digest(repr([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]))
 
 

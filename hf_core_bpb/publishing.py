@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,19 +14,21 @@ from huggingface_hub import (
     EvalResult,
     EvalResultEntry,
     HfApi,
-    ModelCard,
     eval_result_entries_to_yaml,
     hf_hub_download,
 )
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from hf_core_bpb.comparing.saved import SavedRun
 from hf_core_bpb.errors import InputError, RunError, reason
+from hf_core_bpb.signature import digest
 
 SOURCE = "hf_core_bpb"
 _URL = "https://pypi.org/project/hf-core-bpb/"
 _SOURCE: dict[str, Any] = {"source_name": SOURCE, "source_url": _URL, "task_type": "text-generation"}
-_CARD, _ENTRIES, _RESULTS = "README.md", f".eval_results/{SOURCE}.yaml", f"{SOURCE}/results.json"
+_CARD, _ENTRIES = "README.md", f".eval_results/{SOURCE}.yaml"
+_FRONT_MATTER = re.compile(r"\A(?:\ufeff)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 
 
 def show_publication(run: SavedRun, repo: str, push: bool, create_pr: bool) -> None:
@@ -36,8 +39,8 @@ def show_publication(run: SavedRun, repo: str, push: bool, create_pr: bool) -> N
     """
     try:
         HfApi().model_info(repo)
-        before = {path: _read(repo, path) for path in (_CARD, _ENTRIES, _RESULTS)}
-        after = files_of(run, repo, before[_CARD])
+        before = {path: _read(repo, path) for path in (_CARD, _ENTRIES, results_path(run))}
+        after = files_of(run, repo, before)
         changed = {path: text for path, text in after.items() if text != before[path]}
         for path, text in changed.items():
             print(_difference(path, before[path], text))
@@ -50,44 +53,97 @@ def show_publication(run: SavedRun, repo: str, push: bool, create_pr: bool) -> N
             message = "Add evaluation results by hf_core_bpb"
             made = HfApi().create_commit(repo, operations=operations, commit_message=message, create_pr=create_pr)
             print(f"Written: {made.pr_url or made.commit_url}")
-    except RepositoryNotFoundError:
+    except InputError:
+        raise
+    except (RepositoryNotFoundError, HFValidationError):
         raise InputError(f"--repo: expected a model's repository that can be read, got {repo!r}") from None
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # what a Hub that does not answer raises is of the library below the library
         raise RunError(f"publish: expected the Hub to take it, got: {reason(error)}") from None
 
 
-def files_of(run: SavedRun, repo: str, card: str | None) -> dict[str, str]:
-    """Return the texts of all files to be written, by path; the card keeps what others wrote in it.
+def results_path(run: SavedRun) -> str:
+    """Return where a run's results.json lies in the model's repository: one place for each recipe."""
+    return f"{SOURCE}/{digest(' '.join(run.signatures))}.json"
 
-    Raises InputError for a run on demo rows, and for a card whose front matter cannot be read.
+
+def files_of(run: SavedRun, repo: str, before: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the texts of all files to be written, by path, given what they are before (None for nothing).
+
+    In the card everything stays but this package's own results of the same things; so do entries of
+    .eval_results of other tasks. Raises InputError for a run on demo rows, and for a card or entries that
+    cannot be read.
     """
     core = run.results.get("core")
     if core is not None and core["source"] == "demo":
         raise InputError(f"{run.folder}: expected a run on rows of the Hub or of a bundle, got one on demo rows")
     try:
-        made = ModelCard(card if card is not None else f"---\nlibrary_name: transformers\n---\n\n# {repo}\n")
-        data: Any = made.data
-        others = [result for result in data.eval_results or [] if result.source_name != SOURCE]
-        data.model_name = data.get("model_name") or repo.split("/")[-1]
-        data.eval_results = [*others, *_eval_results(run)]
-        text = str(made)
+        files = {
+            _CARD: _with_results(before.get(_CARD) or f"---\nlibrary_name: transformers\n---\n\n# {repo}\n", run, repo),
+            results_path(run): json.dumps(run.results, indent=2) + "\n",
+        }
+        if core is not None and core["source"] == "hub":
+            files[_ENTRIES] = _with_entries(before.get(_ENTRIES), run)
     except KeyError as error:
         raise InputError(
             f"{run.folder}: expected results.json as this version writes it, got one without {error}"
         ) from None
-    except (ValueError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{repo}/{_CARD}: expected a card with front matter, got: {reason(error)}") from None
-    entries = yaml.safe_dump(eval_result_entries_to_yaml(_entries(run)), sort_keys=False, allow_unicode=True)
-    files = {_CARD: text, _RESULTS: json.dumps(run.results, indent=2) + "\n"}
-    return files | ({_ENTRIES: entries} if core is not None and core["source"] == "hub" else {})
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        raise InputError(f"{repo}: expected a card with front matter and entries, got: {reason(error)}") from None
+    return files
+
+
+def _with_results(card: str, run: SavedRun, repo: str) -> str:
+    """Return a card whose model-index holds the run's results; what else is in it stays as it was read."""
+    match = _FRONT_MATTER.match(card)
+    data: Any = yaml.safe_load(match[1]) if match is not None else {}
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise ValueError("front matter that is no mapping")
+    name = repo.split("/")[-1]
+    index = data.setdefault("model-index", [])
+    # The only model that a card is about may go by another name.
+    own = next((entry for entry in index if entry["name"] == name), index[0] if len(index) == 1 else None)
+    if own is None:
+        own = {"name": name, "results": []}
+        index.append(own)
+    made = [eval_results_to_model_index(name, [result])[0]["results"][0] for result in _eval_results(run)]
+    replaced = [_thing(result) for result in made]
+    kept = [result for result in own.get("results") or [] if not (_is_own(result) and _thing(result) in replaced)]
+    own["results"] = [*kept, *made]
+    front = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000)
+    return f"---\n{front}---\n{card[match.end() :] if match is not None else card}"
+
+
+def _is_own(result: Mapping[str, Any]) -> bool:
+    return (result.get("source") or {}).get("name") == SOURCE
+
+
+def _thing(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a result is of: the dataset by its name, and what was measured."""
+    dataset, metrics = result.get("dataset") or {}, result.get("metrics") or []
+    return dataset.get("type"), dataset.get("name"), tuple(metric.get("type") for metric in metrics)
+
+
+def _with_entries(before: str | None, run: SavedRun) -> str:
+    made = eval_result_entries_to_yaml(_entries(run))
+    things = [(entry["dataset"]["id"], entry["dataset"]["task_id"]) for entry in made]
+    held = yaml.safe_load(before) if before else []
+    kept = [entry for entry in held or [] if (entry["dataset"]["id"], entry["dataset"]["task_id"]) not in things]
+    return yaml.safe_dump([*kept, *made], sort_keys=False, allow_unicode=True)
 
 
 def _eval_results(run: SavedRun) -> list[EvalResult]:
     found: list[EvalResult] = []
     core = run.results.get("core")
     if core is not None:
-        name = "CORE" if core["suite"] == "core-22" else core["suite"]
-        setup = {name: core[name] for name in ("protocol", "baselines", "ci95", "sample") if name in core}
+        # Of some items it is not what papers print under that name.
+        limit = run.recipes["core"]["limit"]
+        name = ("CORE" if core["suite"] == "core-22" else core["suite"]) + (
+            f" (limit {limit})" if limit != "all" else ""
+        )
+        setup = {key: core[key] for key in ("protocol", "baselines", "ci95", "sample") if key in core}
+        setup["signature"] = run.signatures[0]
         found.append(
             EvalResult(
                 dataset_type=core["suite"],
@@ -151,7 +207,7 @@ def _read(repo: str, path: str) -> str | None:
 
 
 def _difference(path: str, before: str | None, after: str) -> str:
-    if path == _RESULTS:
+    if path.endswith(".json"):
         return f"{'new' if before is None else 'changed'}: {path}, {len(after.encode()):,} bytes"
     lines = difflib.unified_diff(
         (before or "").splitlines(), after.splitlines(), path if before is not None else "/dev/null", path, lineterm=""

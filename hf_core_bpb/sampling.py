@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 SEED = 1234
 # Items of a stratum that are drawn before its variance is believed, and how fast the sample grows from there.
-_FIRST, _GROWTH = 20, 4
+_FIRST, _GROWTH = 32, 4
 # What a round aims at, so that a variance found a little larger asks for no further one.
 _AIM = 0.97
 
@@ -43,8 +43,8 @@ def half_width(strata: Sequence[Stratum], right: Sequence[int], drawn: Sequence[
     """Return half the interval of 95 % of CORE of all items, from those drawn and how many of them are right.
 
     Stratified sampling without replacement: the variance is the sum of weight^2 s^2 (1/n - 1/N) (Cochran 1977,
-    5.3), s^2 by (right + 1) / (n + 2), so that nothing is certain before all items are drawn; the quantile is
-    Student's with Welch and Satterthwaite's degrees of freedom.
+    5.3), s^2 by (right + 2) / (n + 4) (Agresti and Coull 1998), as to stop where few are seen to be right would be
+    to stop too soon; the quantile is Student's with Welch and Satterthwaite's degrees of freedom.
     """
     return _half_width(strata, _spreads(strata, right, drawn), drawn)
 
@@ -76,7 +76,7 @@ def next_sizes(
 
 def _spreads(strata: Sequence[Stratum], right: Sequence[int], drawn: Sequence[int]) -> list[float]:
     """Return weight x s of every stratum."""
-    chances = [(k + 1) / (n + 2) for k, n in zip(right, drawn, strict=True)]
+    chances = [(k + 2) / (n + 4) for k, n in zip(right, drawn, strict=True)]
     return [stratum.weight * math.sqrt(p * (1 - p)) for stratum, p in zip(strata, chances, strict=True)]
 
 

@@ -45,8 +45,8 @@ class Workload:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """What tells the requests of every stage from all others."""
-        return {name: _digest(requests) for name, requests in self.requests.items()}
+        """What tells the requests of every stage from all others, another stage's of the same content too."""
+        return {name: _digest(name, requests) for name, requests in self.requests.items()}
 
     @property
     def longest(self) -> int:
@@ -235,8 +235,8 @@ class Scorer:
         return partial(journal.record, process_group().process_index, workload.digests[stage])
 
 
-def _digest(requests: Sequence[Request]) -> str:
-    digest = sha256()
+def _digest(name: str, requests: Sequence[Request]) -> str:
+    digest = sha256(repr(name).encode())
     for request in requests:
         numbers = (request.start, request.end, request.num_bytes, request.num_characters, len(request.ids))
         digest.update(repr(numbers).encode())

@@ -15,20 +15,22 @@ from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.signature import digest
 
 _LOCK = ".lock"
-# What surprised a model most, beside the samples of tasks and texts.
+# What surprised a model most, beside the samples of tasks and texts, which have no such name.
 SURPRISING = "_surprising"
+_TEXT = "bpb-"
 
 
 def check_output(folder: Path, overwrite: bool) -> None:
     """Raise InputError for a folder with anything of another's in it, or with results that would be lost.
 
-    What a run left that did not end is no hindrance: the same command goes on with it.
+    What a run left that did not end is no hindrance: the same command goes on with it, also where it was told
+    to write over results that are still there.
     """
     nearest = next(place for place in [folder, *folder.absolute().parents] if place.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"--output: expected a folder that can be written, got {folder}")
     if (folder / "results.json").exists():
-        if not overwrite:
+        if not overwrite and not (folder / journal.FOLDER).is_dir():
             raise InputError(f"--output: expected a folder without results (or --overwrite), got {folder}")
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
@@ -64,8 +66,9 @@ def begin_run(folder: Path, run: Mapping[str, Any], overwrite: bool) -> journal.
 def end_run(folder: Path, lock: FileLock) -> None:
     """Remove what only a run under way needs."""
     shutil.rmtree(folder / journal.FOLDER, ignore_errors=True)
-    lock.release()
+    # Before it is released: another run's lock of the same name would be taken away.
     (folder / _LOCK).unlink(missing_ok=True)
+    lock.release()
 
 
 def write_results(folder: Path, results: Mapping[str, Any], samples: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
@@ -86,6 +89,13 @@ def write_results(folder: Path, results: Mapping[str, Any], samples: Mapping[str
 def samples_path(folder: Path, name: str) -> Path:
     """Return the file of the samples of a task, or of `bpb-` and a text."""
     return folder / "samples" / f"{_file_name(name)}.jsonl"
+
+
+def check_names(tasks: Iterable[str]) -> None:
+    """Raise InputError for a task whose samples would lie where others do."""
+    for name in tasks:
+        if name == SURPRISING or name.startswith(_TEXT):
+            raise InputError(f"--tasks: expected a name other than {SURPRISING} and {_TEXT}..., got {name!r}")
 
 
 def _file_name(name: str) -> str:

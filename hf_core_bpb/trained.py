@@ -10,6 +10,7 @@ from typing import Any
 from hf_core_bpb.scaling.flops import six_n_d
 from hf_core_bpb.scaling.parameters import ParameterCounts
 
+MOST_TOKENS = 1e18
 _STATE = "trainer_state.json"
 
 
@@ -32,14 +33,18 @@ def find_trained(folder: Path, tokens: float | None, parameters: ParameterCounts
     logged = _last_counts(folder / _STATE)
     if logged is None:
         return None
-    found = logged["scale/target_tokens"]
-    return Trained(found, logged.get("scale/flops", six_n_d(parameters.matmul, found)), _STATE)
+    found, flops = logged["scale/target_tokens"], logged.get("scale/flops", math.nan)
+    return Trained(found, flops if _is_count(flops) else six_n_d(parameters.matmul, found), _STATE)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 def _last_counts(path: Path) -> Mapping[str, float] | None:
     try:
         history: Any = json.loads(path.read_text(encoding="utf-8"))["log_history"]
-        entries = [entry for entry in history if math.isfinite(entry.get("scale/target_tokens", math.nan))]
+        entries = [entry for entry in history if _is_count(entry.get("scale/target_tokens"))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         # A folder without a Trainer's state, or with that of another program: nothing is known.
         return None

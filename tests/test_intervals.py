@@ -44,6 +44,21 @@ def test_intervals_of_accuracies_hold_the_truth_at_their_rate(tasks, accuracies)
     assert 0.92 <= held / 300 <= 0.98
 
 
+@pytest.mark.parametrize("count", [10, 20, 50])
+@pytest.mark.parametrize(
+    "accuracies", [[0.002] * 10, [0.002] * 10 + [0.25] * 12, [0.95] * 4], ids=["never", "half of them never", "always"]
+)
+def test_intervals_near_the_ends_do_not_leave_out_the_truth(accuracies, count):
+    """They may be too wide there: items are too few to say how seldom something happens."""
+    rng = np.random.default_rng(12)
+    weight = 1 / len(accuracies)
+    held = 0
+    for _ in range(100):
+        low, high = shares_ci95([Share(int(rng.binomial(count, p)), count, weight) for p in accuracies])
+        held += low <= np.mean(accuracies) <= high
+    assert held >= 90
+
+
 def test_no_share_is_certain_and_no_accuracy_leaves_its_range():
     low, high = shares_ci95([Share(0, 100)])
     # The rule of three: with none of 100 seen, 3 % are still possible.

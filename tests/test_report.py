@@ -217,6 +217,19 @@ def test_runs_that_carry_their_training_are_drawn_over_it_and_as_pictures(folder
     assert ">6e+12</text>" in page.split("core-11 over training FLOPs")[1].split("</svg>")[0]
 
 
+def test_names_are_text_in_pictures_and_what_is_not_known_of_one_is_said(folder, tmp_path, capsys):
+    known = {"tokens": 1e6, "flops": 6e12}
+    runs = [
+        rescored(folder, tmp_path / str(number), name, 10**6, 0.1, 1.5, trained)
+        for number, (name, trained) in enumerate([("mod$\\a$" + "x" * 300, known), ("b_{", known), ("other", None)])
+    ]
+    assert main(["report", *runs, "--output", str(tmp_path / "x.html"), "--png", str(tmp_path / "png")]) == 0
+    page = (tmp_path / "x.html").read_text()
+    assert "core-11 over training tokens" in page
+    assert "Not known of other." in page
+    assert "agree on every pair that is told apart by both." in page
+
+
 def test_pictures_go_into_a_folder_that_can_be_written(folder, tmp_path, capsys):
     (tmp_path / "file").touch()
     arguments = ["--output", str(tmp_path / "x.html"), "--png", str(tmp_path / "file")]
@@ -230,7 +243,21 @@ def test_a_folder_without_a_run_and_results_that_lack_something_are_one_line(fol
     results = json.loads((older / "results.json").read_text())
     results["core"].pop("ci95")
     (older / "results.json").write_text(json.dumps(results))
-    for place, message in ((tmp_path, "of a finished run"), (older, "got one without 'ci95'")):
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    results["core"]["ci95"] = [0.0, 0.1]
+    results["core"]["tasks"]["piqa"]["ci95"] = None
+    (other / "results.json").write_text(json.dumps(results))
+    mixed = tmp_path / "mixed"
+    shutil.copytree(folder, mixed)
+    path = mixed / "samples" / "bpb-scripts.jsonl"
+    path.write_text(path.read_text().replace('"nats": 2', '"nats": 3'))
+    for place, message in (
+        (tmp_path, "of a finished run"),
+        (older, "got one without 'ci95'"),
+        (other, "expected results.json as this version writes it, got"),
+        (mixed, "scripts: samples whose nats are not those of results.json"),
+    ):
         assert main(["report", str(place), "--output", str(tmp_path / "x.html")]) == 2
         error = capsys.readouterr().err
         assert message in error

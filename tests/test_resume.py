@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import run_command
 
@@ -111,6 +112,65 @@ def test_a_run_whose_process_was_lost_goes_on_with_another_number_of_processes(t
     assert finished.returncode == 0, finished.stderr
     assert "requests are scored already." in finished.stderr
     assert results_of(folder) == results_of(whole)
+
+
+def test_a_run_that_writes_over_another_goes_on_too(tmp_path, whole):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    process = start(folder, "--overwrite")
+    assert wait_for_rows(folder, process, 8)
+    process.kill()
+    process.wait()
+    assert (folder / "results.json").exists()
+    finished = run_command("--output", str(folder), *OPTIONS[:-1], **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert "requests are scored already." in finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+def test_a_run_that_ended_before_its_page_was_written_is_finished(tmp_path, whole, monkeypatch):
+    from hf_core_bpb import command
+    from hf_core_bpb.cli import main
+
+    arguments = ["--output", str(tmp_path / "run"), *OPTIONS]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_page", stop)
+        assert main(arguments) == 130
+    assert (tmp_path / "run" / "results.json").exists()
+    assert main(arguments) == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["report.html", "results.json", "samples"]
+
+
+def test_work_on_texts_of_the_same_content_is_counted_once_after_a_resume(tmp_path, tokenizer):
+    from tiny_models import build_tiny_model
+
+    from hf_core_bpb.model import wrap
+    from hf_core_bpb.scorer import Scorer, prepare
+    from hf_core_bpb.types import Request
+
+    ids = np.arange(1, 40, dtype=np.int32)
+    workload = prepare({name: lambda: [Request(ids, 1, 39, 38)] for name in ("a", "b")})
+    first = Scorer(wrap(build_tiny_model(), tokenizer), 400, journal=open_journal(tmp_path / "x", RUN))
+    _, work = first.score(workload)
+    again = Scorer(wrap(build_tiny_model(), tokenizer), 400, journal=open_journal(tmp_path / "x", RUN))
+    assert again.score(workload)[1] == work
+
+
+def test_a_journal_without_its_run_or_with_a_stranger_s_file_is_refused(tmp_path):
+    journal = open_journal(tmp_path / "x", RUN)
+    journal.record(0, "stage", {0: Scored(1.0, 1, 1, 1, True)}, Work(1, 2, 3))
+    (tmp_path / "x" / "partial" / "notes.jsonl").write_text("hi\n")
+    with pytest.raises(InputError, match=r"notes.jsonl: expected a folder of this run's alone, got this file"):
+        open_journal(tmp_path / "x", RUN)
+    (tmp_path / "x" / "partial" / "notes.jsonl").unlink()
+    assert open_journal(tmp_path / "x", RUN).scored == {"stage": {0: Scored(1.0, 1, 1, 1, True)}}
+    (tmp_path / "x" / "partial" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"expected run.json beside 0001-0000.jsonl, got none"):
+        open_journal(tmp_path / "x", {"model": "other", "requests": "r"})
 
 
 def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp_path, whole):

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.store import check_output, write_results
+from hf_core_bpb.store import check_names, check_output, write_results
 
 
 def test_results_and_samples_are_written_whole_under_file_names(tmp_path):
@@ -48,3 +48,9 @@ def test_an_output_that_is_a_file_is_refused(tmp_path):
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="expected a folder that can be written"):
             check_output(place, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["_surprising", "bpb-a.jsonl"])
+def test_tasks_whose_samples_would_lie_where_others_do_are_refused(name):
+    with pytest.raises(InputError, match=f"expected a name other than _surprising and bpb-..., got '{name}'"):
+        check_names(["piqa", name])

@@ -28,7 +28,9 @@ def test_the_last_counts_that_were_logged_are_taken(tmp_path):
     found = find_trained(write_state(tmp_path, [*history, {"eval_loss": 1.0}]), None, PARAMETERS)
     assert found == Trained(9, 11.0, "trainer_state.json")
     # FLOPs that could not be counted are 6 N D.
-    assert find_trained(write_state(tmp_path, [{"scale/target_tokens": 9}]), None, PARAMETERS).flops == 6 * 80 * 9
+    for unknown in ({}, {"scale/flops": float("nan")}, {"scale/flops": 0}, {"scale/flops": "many"}):
+        state = write_state(tmp_path, [{"scale/target_tokens": 9} | unknown])
+        assert find_trained(state, None, PARAMETERS).flops == 6 * 80 * 9
 
 
 def test_nothing_is_known_where_nothing_was_left(tmp_path):
@@ -36,7 +38,8 @@ def test_nothing_is_known_where_nothing_was_left(tmp_path):
     for text in ("{", "[]", '{"log_history": 3}', '{"log_history": [3]}', '{"log_history": [{"loss": 1}]}', "\udcff"):
         (tmp_path / "trainer_state.json").write_bytes(text.encode(errors="surrogateescape"))
         assert find_trained(tmp_path, None, PARAMETERS) is None
-    assert find_trained(write_state(tmp_path, [{"scale/target_tokens": float("nan")}]), None, PARAMETERS) is None
+    for tokens in (float("nan"), 0, "many", None):
+        assert find_trained(write_state(tmp_path, [{"scale/target_tokens": tokens}]), None, PARAMETERS) is None
 
 
 def test_a_checkpoint_of_a_training_with_the_callback_carries_its_tokens_into_the_results(tokenizer, tmp_path):
@@ -53,7 +56,10 @@ def test_a_checkpoint_of_a_training_with_the_callback_carries_its_tokens_into_th
     assert found["flops"] == pytest.approx(logged["scale/flops"])
 
 
-@pytest.mark.parametrize(("given", "message"), [("0", "above 0, got 0"), ("many", "expected a number such as")])
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("0", "above 0 and below 1e+18, got 0"), ("1e300", "got 1e+300"), ("many", "expected a number such as")],
+)
 def test_tokens_that_are_none_are_refused(capsys, given, message):
     assert main(["--trained-on", given]) == 2
     assert message in capsys.readouterr().err

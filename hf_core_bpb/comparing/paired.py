@@ -100,10 +100,12 @@ def compare_documents(
     for number in range(RESAMPLES):
         if number < DOCUMENT_RESAMPLES:
             places = rng.integers(0, count, count)
-            drawn.append(change_N[places].sum() / (math.log(2) * num_bytes[places].sum()))
+            # Documents of no bytes can be all that was drawn.
+            if (total := num_bytes[places].sum()) > 0:
+                drawn.append(change_N[places].sum() / (math.log(2) * total))
         flipped_R[number] = change_N[rng.random(count) < 0.5].sum() * 2 - change_N.sum()
     interval = None
-    if count >= FEWEST_DOCUMENTS:
+    if (num_bytes > 0).sum() >= FEWEST_DOCUMENTS:
         low, high = np.quantile(drawn, expanded_quantiles(count - 1, count / (count - 1)))
         interval = float(low), float(high)
     return seen, interval, _p_value(flipped_R / scale, seen)

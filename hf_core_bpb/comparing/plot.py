@@ -9,7 +9,14 @@ from matplotlib.figure import Figure
 from hf_core_bpb.comparing.paired import Difference
 from hf_core_bpb.comparing.runs import Comparison
 
+_LONGEST_NAME = 40
 _COLOURS = ("#0b6e99", "#c2410c", "#5b7f2b", "#7c3aed", "#4c566a")
+
+
+def plain_text(name: str) -> str:
+    """Return a name as matplotlib shows it: a dollar begins a formula; of a long one the end, which tells more."""
+    shown = name if len(name) <= _LONGEST_NAME else f"...{name[-_LONGEST_NAME:]}"
+    return shown.replace("$", r"\$")
 
 
 def save_plot(path: Path, comparisons: Sequence[Comparison]) -> None:
@@ -24,8 +31,8 @@ def save_plot(path: Path, comparisons: Sequence[Comparison]) -> None:
     grid = figure.subplots(len(parts), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes, (label, rows) in zip(grid[:, 0], parts.items(), strict=True):
         _draw(axes, label, rows)
-    names = [c.after.name for c in comparisons]
-    figure.suptitle(f"{', '.join(names)} less {comparisons[0].before.name}", fontsize=11)
+    names = [plain_text(c.after.name) for c in comparisons]
+    figure.suptitle(f"{', '.join(names)} less {plain_text(comparisons[0].before.name)}", fontsize=11)
     if len(comparisons) > 1:
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(path, dpi=150)
@@ -44,7 +51,7 @@ def _draw(axes: Axes, label: str, by_run: Sequence[Sequence[Difference]]) -> Non
             values, places, xerr=[low, high], fmt="o", color=colour, capsize=3, markersize=5, label=f"run {number + 2}"
         )
     axes.axvline(0, color="#4c566a", linewidth=1)
-    axes.set_yticks(range(len(names)), list(reversed(names)))
+    axes.set_yticks(range(len(names)), [plain_text(name) for name in reversed(names)])
     axes.set(xlabel=f"difference in {label}", ylim=(-0.7, len(names) - 0.3))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)

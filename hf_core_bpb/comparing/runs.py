@@ -14,7 +14,7 @@ from hf_core_bpb.comparing.paired import (
     pair_shares,
 )
 from hf_core_bpb.comparing.saved import Rows, SavedRun
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, reason
 
 # What is a model's own, or changes no number by more than rounding: said, and no reason to refuse.
 _OF_THE_MODEL = (
@@ -42,6 +42,16 @@ def compare_runs(before: SavedRun, after: SavedRun, only: str | None = None) -> 
     Raises InputError, with reasons, where the runs share nothing that can be compared.
     """
     notes = check_recipes(before, after, only)
+    try:
+        return _compare(before, after, only, notes)
+    except (KeyError, TypeError, ZeroDivisionError) as error:
+        raise InputError(
+            f"compare: expected results and samples as they were written in {before.folder} and {after.folder}, "
+            f"got: {type(error).__name__} {reason(error)}"
+        ) from None
+
+
+def _compare(before: SavedRun, after: SavedRun, only: str | None, notes: list[str]) -> Comparison:
     core: Difference | None = None
     tasks: list[Difference] = []
     if only != "bpb" and before.items and after.items:

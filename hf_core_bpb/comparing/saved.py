@@ -1,6 +1,7 @@
 """A finished run as it lies on the disk."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +39,12 @@ class SavedRun:
     @property
     def signatures(self) -> list[str]:
         """The line of each number."""
-        return re.split(r" (?=(?:core|bpb)\|)", str(self.results["signature"]))
+        kept = self.results.get("signatures")
+        return (
+            [str(line) for line in kept]
+            if kept is not None
+            else re.split(r" (?=(?:core|bpb)\|)", str(self.results["signature"]))
+        )
 
 
 def _field(part: str) -> tuple[str, str]:
@@ -62,11 +68,25 @@ def read_run(folder: Path) -> SavedRun:
             _read_rows(surprising, ("index",)) if surprising.exists() else [],
         )
         _ = run.name, run.recipes
+        _check_sums(run)
     except OSError as error:
         raise InputError(f"{folder}: expected the output folder of a finished run, got: {reason(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: expected results and samples as they were written, got: {reason(error)}") from None
     return run
+
+
+def _check_sums(run: SavedRun) -> None:
+    """Raise ValueError for samples that results.json was not made of."""
+    for name, rows in run.documents.items():
+        said = run.results["bpb"][name]
+        for key in ("nats", "bytes"):
+            if key in said and not math.isclose(sum(row[key] for row in rows), said[key], rel_tol=1e-9):
+                raise ValueError(f"{name}: samples whose {key} are not those of results.json")
+    for name, rows in run.items.items():
+        said = run.results["core"]["tasks"][name]
+        if len(rows) != said.get("n", len(rows)) or not all(isinstance(row["correct"], bool) for row in rows):
+            raise ValueError(f"{name}: samples of other items than those of results.json")
 
 
 def _read_rows(path: Path, wanted: tuple[str, ...]) -> Rows:

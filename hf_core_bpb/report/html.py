@@ -11,7 +11,7 @@ from markupsafe import Markup
 from hf_core_bpb.centering import centered_accuracy
 from hf_core_bpb.comparing.saved import SavedRun
 from hf_core_bpb.compressors import PACKERS
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.numbers import show_count
 from hf_core_bpb.report.charts import Bar, bars, cloud, histogram, scatter
 from hf_core_bpb.report.relations import Relation, common_texts, relations_of
@@ -30,11 +30,10 @@ def render_page(runs: Sequence[SavedRun]) -> str:
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} models"
     try:
         values = {"runs": [_run(run) for run in runs], "comparison": _compare(runs) if len(runs) > 1 else None}
-    except KeyError as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         folders = ", ".join(str(run.folder) for run in runs)
-        raise InputError(
-            f"{folders}: expected results.json as this version writes it, got one without {error}"
-        ) from None
+        got = f"one without {error}" if isinstance(error, KeyError) else reason(error)
+        raise InputError(f"{folders}: expected results.json as this version writes it, got {got}") from None
     return environment.get_template("page.html").render(title=title, **values)
 
 

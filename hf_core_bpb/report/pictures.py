@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hf_core_bpb.centering import centered_accuracy
+from hf_core_bpb.comparing.plot import plain_text
 from hf_core_bpb.comparing.saved import SavedRun
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.report.relations import Relation, relations_of
@@ -39,16 +40,18 @@ def save_pictures(folder: Path, runs: Sequence[SavedRun]) -> list[Path]:
 
 
 def _tasks(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(8.0, 1.4 + 0.24 * len(names) * (1 + 0.4 * len(runs))), layout="constrained")
+    figure = Figure(
+        figsize=(11.0 if len(runs) > 1 else 8.0, 1.4 + 0.24 * len(names) * (1 + 0.4 * len(runs))), layout="constrained"
+    )
     axes = figure.subplots()
     for number, run in enumerate(runs):
         held = [(place, run.results["core"]["tasks"][name]) for place, name in enumerate(names) if name in run.items]
         values = [task["centered"] for _, task in held]
         ends = [[centered_accuracy(end, task["random_baseline"]) for end in task["ci95"]] for _, task in held]
-        low = [value - end[0] for value, end in zip(values, ends, strict=True)]
-        high = [end[1] - value for value, end in zip(values, ends, strict=True)]
+        low = [max(value - end[0], 0.0) for value, end in zip(values, ends, strict=True)]
+        high = [max(end[1] - value, 0.0) for value, end in zip(values, ends, strict=True)]
         places = [place + _offset(number, len(runs)) for place, _ in held]
-        axes.barh(places, values, height=0.8 / len(runs), color=_colour(number), label=run.name)
+        axes.barh(places, values, height=0.8 / len(runs), color=_colour(number), label=plain_text(run.name))
         axes.errorbar(values, places, xerr=[low, high], fmt="none", ecolor="#1f2933", elinewidth=1, capsize=2)
     _finish_rows(axes, names, "centered accuracy: 0 is guessing, 1 is perfect; lines are intervals of 95 %")
     _legend(figure, axes, len(runs))
@@ -56,12 +59,16 @@ def _tasks(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
 
 
 def _texts(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
-    figure = Figure(figsize=(8.0, 1.4 + 0.5 * len(names) * (1 + 0.4 * len(runs))), layout="constrained")
+    figure = Figure(
+        figsize=(11.0 if len(runs) > 1 else 8.0, 1.4 + 0.5 * len(names) * (1 + 0.4 * len(runs))), layout="constrained"
+    )
     axes = figure.subplots()
     for number, run in enumerate(runs):
         held = [(place, run.results["bpb"][name]["bpb"]) for place, name in enumerate(names) if name in run.documents]
         places = [place + _offset(number, len(runs)) for place, _ in held]
-        axes.barh(places, [bpb for _, bpb in held], height=0.8 / len(runs), color=_colour(number), label=run.name)
+        axes.barh(
+            places, [bpb for _, bpb in held], height=0.8 / len(runs), color=_colour(number), label=plain_text(run.name)
+        )
     for place, name in enumerate(names):
         run = next(run for run in runs if name in run.documents)
         for packer, bpb in run.results["bpb"][name]["compressors"].items():
@@ -77,10 +84,10 @@ def _relation(relation: Relation) -> Figure:
     axes = figure.subplots()
     for number, (name, x, y) in enumerate(relation.points):
         axes.plot([x], [y], "o", color=_colour(number))
-        axes.annotate(name, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
+        axes.annotate(plain_text(name), (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8)
     if relation.is_log:
         axes.set_xscale("log")
-    axes.set(title=relation.title, xlabel=relation.x_label, ylabel=relation.y_label)
+    axes.set(title=plain_text(relation.title), xlabel=plain_text(relation.x_label), ylabel=plain_text(relation.y_label))
     axes.margins(0.15)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
@@ -96,7 +103,7 @@ def _colour(number: int) -> str:
 
 
 def _finish_rows(axes: Axes, names: Sequence[str], label: str) -> None:
-    axes.set_yticks(range(len(names)), [name[:40] for name in names])
+    axes.set_yticks(range(len(names)), [plain_text(name) for name in names])
     axes.invert_yaxis()
     axes.axvline(0, color="#4c566a", linewidth=1)
     axes.set_xlabel(label)
@@ -106,4 +113,4 @@ def _finish_rows(axes: Axes, names: Sequence[str], label: str) -> None:
 
 def _legend(figure: Figure, axes: Axes, count: int) -> None:
     if count > 1:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)

@@ -34,11 +34,13 @@ def relations_of(runs: Sequence[SavedRun]) -> list[Relation]:
     found.append(
         _over(runs, label, "size", "parameters", _parameters, "Parameters are all of them, embeddings included.")
     )
-    if all(run.results["model"].get("trained") is not None for run in runs):
-        found.append(_over(runs, label, "tokens", "training tokens", _tokens, ""))
-        found.append(
-            _over(runs, label, "compute", "training FLOPs", _flops, "FLOPs are 6 N D where no others are known.")
-        )
+    known = [run for run in runs if run.results["model"].get("trained") is not None]
+    if len(known) > 1:
+        others = [run.name for run in runs if run not in known]
+        missing = f" Not known of {', '.join(others)}." if others else ""
+        found.append(_over(known, label, "tokens", "training tokens", _tokens, missing.strip()))
+        reading = f"FLOPs are 6 N D where no others are known.{missing}"
+        found.append(_over(known, label, "compute", "training FLOPs", _flops, reading))
     return found
 
 
@@ -82,8 +84,9 @@ def _against_bpb(runs: Sequence[SavedRun], text: str, label: str) -> Relation:
     if len(runs) > 2 and len(set(xs)) > 1 and len(set(ys)) > 1:
         correlation = float(spearmanr(xs, ys).statistic)
         reading = f"Rank correlation {correlation:+.2f}. "
+    ties = any((a[1] - b[1]) * (a[2] - b[2]) == 0 for n, a in enumerate(points) for b in points[n + 1 :])
     if not disagreeing:
-        reading += f"Bits per byte and {label} agree on every pair."
+        reading += f"Bits per byte and {label} agree on every pair{' that is told apart by both' if ties else ''}."
     else:
         more = f" and {len(disagreeing) - _MOST_PAIRS} more" if len(disagreeing) > _MOST_PAIRS else ""
         named = "; ".join(disagreeing[:_MOST_PAIRS]) + more

@@ -19,6 +19,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "hf_core_bpb": __version__,
         "signature": " ".join(report.signatures),
+        "signatures": report.signatures,
         "model": {
             "id": report.model.name,
             "revision": report.model.revision,

@@ -18,7 +18,9 @@ def check_trackers(names: Sequence[str]) -> None:
     for name in names:
         if name not in TRACKERS:
             raise InputError(f"--report-to: expected some of {', '.join(TRACKERS)}, got {name!r}")
-        if find_spec(name) is None:
+        found = find_spec(name)
+        # A folder of that name is found too, and is no package.
+        if found is None or found.origin is None:
             raise InputError(f"--report-to {name}: expected it to be installed (pip install {name}), got none")
 
 
