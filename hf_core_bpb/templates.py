@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, meta
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError, Undefined, meta
 
 from hf_core_bpb.errors import InputError
+from hf_core_bpb.sandbox import BoundedEnvironment, render_within_bounds
 
 
 def without_section_marks(text: str) -> str:
@@ -17,20 +17,10 @@ def without_section_marks(text: str) -> str:
     return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
 
 
-def _refuse_nothing(value: Any) -> Any:
-    if value is None:
-        raise ValueError("null where text is needed")
-    return value
-
-
 @cache
-def environment() -> ImmutableSandboxedEnvironment:
-    """Return the one jinja2 environment: sandboxed, strict, whitespace kept as written."""
-    made = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=_refuse_nothing
-    )
-    made.filters["without_section_marks"] = without_section_marks
-    return made
+def environment() -> BoundedEnvironment:
+    """Return the one jinja2 environment: sandboxed, bounded, strict, whitespace kept as written."""
+    return BoundedEnvironment({"without_section_marks": without_section_marks})
 
 
 def _columns_of(source: str) -> set[str]:
@@ -51,14 +41,14 @@ def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mappi
     the returned function where a row does not fit the template.
     """
     try:
-        template = environment().from_string(source)
+        template = environment().from_string(environment().checked(source))
         _check_columns(source, where, columns)
     except TemplateError as error:
         raise InputError(f"{where}: expected a jinja2 template, got {error}: {source!r}") from None
 
     def render(row: Mapping[str, Any]) -> str:
         try:
-            return template.render(row)
+            return render_within_bounds(template, row)
         except Exception as error:  # a template can raise whatever its filters and methods raise
             raise InputError(f"{where}: expected a row that fits {source!r}, got {error}") from None
 
@@ -68,6 +58,7 @@ def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mappi
 def compile_value(source: str, where: str, columns: list[str]) -> Callable[[Mapping[str, Any]], Any]:
     """Return a function from a row to the value of an expression; errors as compile_text."""
     try:
+        environment().checked(f"{{{{ {source} }}}}")
         expression = environment().compile_expression(source, undefined_to_none=False)
         _check_columns(f"{{{{ {source} }}}}", where, columns)
     except TemplateError as error:

@@ -4,9 +4,9 @@ import ast
 
 ORDER = [
     "errors", "numbers", "columns", "centering", "interfaces", "types", "sampling", "intervals", "conversions",
-    "install", "signature", "templates", "examples", "registry", "accuracies", "jsonl", "data", "archive", "bundle",
-    "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text", "metrics", "scoring.trie",
-    "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe",
+    "install", "signature", "sandbox", "templates", "examples", "registry", "accuracies", "jsonl", "data", "archive",
+    "bundle", "documents", "tokens", "vocabulary", "spans", "nanochat", "dclm", "protocols", "text", "metrics",
+    "scoring.trie", "scoring.plan", "scoring.layout", "scoring.masks", "scoring.head", "scoring.forward", "scoring.probe",
     "scoring.budget", "scoring.engine", "scaling.parameters", "scaling.laws", "scaling.plan", "scaling.runs",
     "scaling.minimum", "scaling.fit", "scaling.curves", "scaling.forecast", "scaling.flops", "scaling.table",
     "scaling.plots", "scaling.command", "distributed", "quiet", "journal", "batches", "store", "model", "loading",
@@ -23,7 +23,7 @@ OWNERS = {
     "datasets": {"data", "quiet", "command", "catalog", "install", "bpb.bpb", "core.core"},
     "evaluate": {"install", "bpb.bpb", "core.core"},
     "gradio": {"space.app"},
-    "jinja2": {"report.html", "templates", "nanochat"},
+    "jinja2": {"report.html", "sandbox", "templates", "nanochat"},
 }
 
 
