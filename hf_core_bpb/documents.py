@@ -45,8 +45,9 @@ def read_text_file(path: Path) -> tuple[list[Document], str]:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{path}: expected UTF-8, got byte {error.object[error.start]:#04x} at {error.start}"
+            f"{path}, line {line}: expected UTF-8, got byte {error.object[error.start]:#04x} at {error.start}"
         ) from None
     if text == "":
         raise InputError(f"{path}: expected text, got an empty file")

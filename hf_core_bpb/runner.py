@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from hf_core_bpb.distributed import main_process_first
+from hf_core_bpb.errors import NonFiniteError, RunError
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.protocols import Protocol
 from hf_core_bpb.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
@@ -108,7 +109,11 @@ def score_core(scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work
     places = _places(strata, [0] * len(strata), sizes)
     sample: Sample | None = None
     while True:
-        scored, done = scorer.score(workload)
+        try:
+            scored, done = scorer.score(workload)
+        except NonFiniteError as error:
+            items = prepared.stages[error.stage].places_of(places[error.stage], error.numbers)
+            raise RunError(error.said("items", items)) from None
         work += done
         for name, held in places.items():
             sums[name] |= prepared.stages[name].by_item(held, scored[name])
@@ -229,7 +234,11 @@ def prepare_bpb(lm: LanguageModel, sources: Sequence[TextSource], windows: Windo
 
 def score_bpb(scorer: Scorer, prepared: PreparedBpb) -> tuple[dict[str, BpbResult], Work]:
     """Return each source's bits per byte on a model, by name, and what they took."""
-    scored, work = scorer.score(prepared.workload)
+    try:
+        scored, work = scorer.score(prepared.workload)
+    except NonFiniteError as error:
+        broken = sorted({prepared.owners[error.stage][number] for number in error.numbers})
+        raise RunError(error.said("documents", broken)) from None
     results = {}
     for source in prepared.sources:
         documents = [Scored() for _ in source.documents]

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from hashlib import sha256
 
 from hf_core_bpb.distributed import gather_parts, process_group
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, NonFiniteError
 from hf_core_bpb.interfaces import Progress
 from hf_core_bpb.journal import Journal
 from hf_core_bpb.model import LanguageModel
@@ -215,7 +215,12 @@ class Scorer:
                 self.progress.stage(piece.stage, sum(job.num_tokens for job in jobs))
                 requests = workload.requests[piece.stage]
                 record = self._recorder(workload, piece.stage, place)
-                sums, done, finished = self.engine.score(requests, piece.trie, jobs, self.progress, record)
+                try:
+                    sums, done, finished = self.engine.score(requests, piece.trie, jobs, self.progress, record)
+                except NonFiniteError as error:
+                    # A sharded model is called in step, which a failure ends.
+                    alone = () if self.engine.in_step else self.engine.not_finite(requests, error.numbers)
+                    raise NonFiniteError(piece.stage, alone or error.numbers, error.count) from None
                 scored.setdefault(piece.stage, {}).update(sums)
                 work += done
         if self.engine.in_step:

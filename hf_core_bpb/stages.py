@@ -60,6 +60,11 @@ class TaskStage:
         """Return the tokens of an item's longest request, once it is made."""
         return max(len(request.ids) for request in self._made[place])
 
+    def places_of(self, places: Sequence[int], numbers: Sequence[int]) -> list[int]:
+        """Return the items that requests belong to, by the requests' numbers among those of these places."""
+        owners = [place for place in places for _ in self._made[place]]
+        return sorted({owners[number] for number in numbers})
+
     def by_item(self, places: Sequence[int], scored: Sequence[Scored]) -> dict[int, tuple[Scored, ...]]:
         """Return the sums of the requests of these places, by place."""
         sums = iter(scored)

@@ -89,7 +89,8 @@ def test_a_dataset_column_leaves_out_empty_rows(hub):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"ok \xff\xfe", "expected UTF-8, got byte 0xff at 3"),
+        (b"ok \xff\xfe", "line 1: expected UTF-8, got byte 0xff at 3"),
+        (b"a\nb\n\xe6\xb5", "line 3: expected UTF-8, got byte 0xe6 at 4"),
         (b"", "expected text, got an empty file"),
     ],
 )

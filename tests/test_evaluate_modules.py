@@ -110,7 +110,7 @@ def test_one_row_has_no_interval_and_counts_that_are_not_known_are_none(bpb):
 def test_texts_are_scored_by_a_model_in_memory_or_by_id_that_is_loaded_once(bpb, hub, monkeypatch):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from hf_core_bpb import model as loading
+    from hf_core_bpb import loading
 
     texts = ["The river ran to the sea.", "Ärger, 海 und 🌊."]
     tokenizer, model = AutoTokenizer.from_pretrained("tiny"), AutoModelForCausalLM.from_pretrained("tiny").eval()

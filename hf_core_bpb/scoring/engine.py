@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.distributed.tensor import DTensor
 
@@ -141,6 +142,19 @@ class Engine:
                 work += done
                 progress.advance(job.num_tokens)
         return scored, work, True
+
+    def not_finite(self, requests: Sequence[Request], numbers: Iterable[int]) -> tuple[int, ...]:
+        """Return those requests whose losses are not finite by themselves: in a row of several they spoil others."""
+        found = []
+        with evaluation_mode(self.model):
+            for number in numbers:
+                request = requests[number]
+                ids_T = request.ids[: request.end].astype(np.int64)
+                places_T = np.arange(1, len(ids_T))
+                nats_N, _ = self.forward.losses(ids_T[None, :-1], ids_T[None, 1:], (places_T >= request.start)[None])
+                if not np.isfinite(nats_N).all():
+                    found.append(number)
+        return tuple(found)
 
     def describe(self) -> str:
         """Return the modes that were used and how the head ran, in words."""

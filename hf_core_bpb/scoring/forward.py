@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.errors import InputError, NonFiniteError
 from hf_core_bpb.scoring.head import Head, HeadedModel, takes
 from hf_core_bpb.scoring.layout import Block, Reads, lay_out
 from hf_core_bpb.scoring.masks import tree_mask
@@ -98,12 +98,15 @@ class Forward:
         for number, (begin, end) in layout.places.items():
             request = requests[number]
             sums[number] = Scored(
-                total_nats=_finite(float(nats_N[begin:end].sum())),
+                total_nats=float(nats_N[begin:end].sum()),
                 num_tokens=request.end - request.start,
                 num_bytes=request.num_bytes,
                 num_characters=request.num_characters,
                 greedy=bool(greedy_N[begin:end].all()),
             )
+        broken = tuple(sorted(number for number, scored in sums.items() if not np.isfinite(scored.total_nats)))
+        if broken:
+            raise NonFiniteError("", broken, len(sums))
         return sums
 
     def losses(
@@ -207,9 +210,3 @@ def check_known(largest_id: int, model: torch.nn.Module) -> None:
     known = num_known_ids(model)
     if known is not None and largest_id >= known:
         raise InputError(f"tokenizer: expected ids below the model's {known}, got {largest_id}")
-
-
-def _finite(total_nats: float) -> float:
-    if not np.isfinite(total_nats):
-        raise RunError(f"model: expected finite logits, got a loss of {total_nats}; try --dtype float32 or bfloat16")
-    return total_nats
