@@ -1,6 +1,7 @@
 """The group of processes that share a run: the only file that touches accelerate's process state."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,6 +72,19 @@ def gather_parts(make: Callable[[], T]) -> list[T]:
         if raised is not None:
             raise raised
     return [made for made, _ in parts]
+
+
+def fail_at_once(make: Callable[[], T]) -> T:
+    """Return what this process makes in step with the others; where it fails, say so and raise without asking them.
+
+    They wait for it in the middle of a forward, where nothing can be told them: the launcher ends them.
+    """
+    try:
+        return make()
+    except Exception as error:
+        if not process_group().is_main_process:
+            print(f"process {process_group().process_index} failed: {error}", file=sys.stderr, flush=True)
+        raise
 
 
 def sum_over_processes(values: list[int]) -> list[int]:

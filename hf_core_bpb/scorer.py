@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from hashlib import sha256
 
-from hf_core_bpb.distributed import gather_parts, process_group
+from hf_core_bpb.distributed import fail_at_once, gather_parts, process_group
 from hf_core_bpb.errors import InputError, NonFiniteError
 from hf_core_bpb.interfaces import Progress
 from hf_core_bpb.journal import Journal
@@ -146,7 +146,11 @@ class Scorer:
         tries = self._tries(workload, {name: {} for name in workload.requests})
         while True:
             pieces = self._share_out(tries, budget, scored)
-            parts = gather_parts(partial(self._score_share, workload, pieces))
+            score_share = partial(self._score_share, workload, pieces)
+            if self.engine.in_step:
+                own = fail_at_once(score_share)
+                score_share = partial(_unchanged, own)
+            parts = gather_parts(score_share)
             for part in parts:
                 work += part.work
                 for name, sums in part.scored.items():
@@ -238,6 +242,10 @@ class Scorer:
         if journal is None or place > 0:
             return forget
         return partial(journal.record, process_group().process_index, workload.digests[stage])
+
+
+def _unchanged(part: Part) -> Part:
+    return part
 
 
 def _digest(name: str, requests: Sequence[Request]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from hashlib import sha1
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,11 +19,17 @@ def commit_of(revision: str) -> str | None:
 
 
 class LoopbackHub:
-    """A server on a free port; the next `failures` requests are answered with 503."""
+    """A server on a free port; the next `failures` requests are answered with 503.
+
+    The next `stalls` are answered two seconds late, the next `cuts` of files end in the middle. gated: repositories
+    that nobody may read. moved: those whose main is another commit.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.failures = 0
+        self.failures = self.stalls = self.cuts = 0
+        self.gated: set[str] = set()
+        self.moved: dict[str, str] = {}
         self.requests: list[str] = []
         self.created: list[dict[str, str]] = []
         hub = self
@@ -50,9 +57,14 @@ class LoopbackHub:
         body = handler.rfile.read(int(handler.headers.get("content-length") or 0))
         path = unquote(urlsplit(handler.path).path).strip("/")
         self.requests.append(f"{handler.command} {path}")
+        if self.stalls > 0:
+            self.stalls -= 1
+            time.sleep(2)
         if self.failures > 0:
             self.failures -= 1
             send(handler, 503, b"")
+        elif any(f"{repo}/" in f"{path}/" for repo in self.gated):
+            send(handler, 403, b"", {"x-error-code": "GatedRepo", "x-error-message": "Access is restricted."})
         elif path.startswith("api/"):
             self.answer_api(handler, path.removeprefix("api/"), body)
         elif "/resolve/" in path:
@@ -60,11 +72,14 @@ class LoopbackHub:
             kind = "" if repo.startswith("datasets/") else "models/"
             revision, _, name = rest.partition("/")
             if (self.root / (kind + repo)).is_dir():
-                self.send_file(handler, self.root / (kind + repo) / name, commit_of(revision))
+                self.send_file(handler, self.root / (kind + repo) / name, self.commit_of(repo, revision))
             else:
                 send(handler, 404, b"", {"x-error-code": "RepoNotFound"})
         else:
             send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
+
+    def commit_of(self, repo: str, revision: str) -> str | None:
+        return self.moved.get(repo, COMMIT) if revision == "main" else commit_of(revision)
 
     def answer_api(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> None:
         if path == "validate-yaml":
@@ -80,7 +95,7 @@ class LoopbackHub:
         folder = self.root / kind / repo
         if kind not in ("datasets", "models", "spaces") or not folder.is_dir() or repo.count("/") > 1:
             return send(handler, 404, b"", {"x-error-code": "RepoNotFound"})
-        commit = commit_of(argument.partition("/")[0] if verb else "main")
+        commit = self.commit_of(repo, argument.partition("/")[0] if verb else "main")
         if commit is None:
             return send(handler, 404, b"", {"x-error-code": "RevisionNotFound"})
         if verb == "preupload":
@@ -138,6 +153,9 @@ class LoopbackHub:
         headers = {"etag": f'"{sha1(content).hexdigest()}"', "x-repo-commit": commit, "accept-ranges": "bytes"}
         asked = handler.headers.get("range")
         if asked is None:
+            if self.cuts > 0 and handler.command == "GET":
+                self.cuts -= 1
+                return send_half(handler, content, headers)
             return send(handler, 200, content, headers)
         first, last = asked.removeprefix("bytes=").split("-")
         end = int(last) + 1 if last else len(content)
@@ -153,6 +171,17 @@ def describe(folder: Path, name: str) -> dict[str, object]:
 
 def send_json(handler: BaseHTTPRequestHandler, value: object, status: int = 200) -> None:
     send(handler, status, json.dumps(value).encode(), {"content-type": "application/json"})
+
+
+def send_half(handler: BaseHTTPRequestHandler, content: bytes, headers: dict[str, str]) -> None:
+    """Promise all of it, send half, and hang up."""
+    handler.send_response(200)
+    for key, value in {**headers, "content-length": str(len(content))}.items():
+        handler.send_header(key, value)
+    handler.end_headers()
+    handler.wfile.write(content[: len(content) // 2])
+    handler.wfile.flush()
+    handler.close_connection = True
 
 
 def send(handler: BaseHTTPRequestHandler, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -257,3 +258,43 @@ def test_a_sharded_model_is_evaluated_on_uneven_batches(tmp_path):
     for rank in range(2):
         together, plain = map(float, (tmp_path / f"{rank}.txt").read_text().split())
         assert together == pytest.approx(plain, rel=1e-6)
+
+
+BREAKING = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from test_engine import sharing_requests
+from test_scorer import workload
+from tiny_models import build_tiny_model
+from hf_core_bpb.distributed import process_group
+from hf_core_bpb.model import LanguageModel
+from hf_core_bpb.scorer import Scorer, SilentProgress
+
+rank = process_group().process_index
+model = build_tiny_model()
+fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+
+
+class Failing(SilentProgress):
+    def advance(self, tokens):
+        if rank == {failing}:
+            raise ValueError("a disk that is full on this process alone")
+
+
+scorer = Scorer(LanguageModel(model, None, 512, "m", "r", "t"), 100, Failing())
+scorer.score(workload(sharing_requests()))
+"""
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_among_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
+    path = tmp_path / "script.py"
+    path.write_text(BREAKING.format(tests=str(__file__).rsplit("/", 1)[0], failing=failing))
+    began = time.monotonic()
+    finished = run_script(path, launcher=TWO)
+    assert finished.returncode != 0
+    assert time.monotonic() - began < 60
+    assert "a disk that is full on this process alone" in finished.stderr
