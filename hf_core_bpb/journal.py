@@ -51,6 +51,8 @@ class Journal:
     def _append(self, process: int, row: Mapping[str, Any]) -> None:
         try:
             if self._file is None:
+                # Another machine may not see the folder that the main process has made.
+                self.folder.mkdir(parents=True, exist_ok=True)
                 path = self.folder / f"{self.attempt:04d}-{process:04d}.jsonl"
                 self._file = path.open("a", encoding="utf-8", newline="\n")
             self._file.write(_seal(row))

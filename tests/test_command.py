@@ -269,7 +269,7 @@ def test_options_reach_the_run(hub, tmp_path):
     assert "expected a folder without results (or --overwrite), got out" in again.stderr
 
 
-OF_CORE = "--tasks, --source, --bundle, --baselines, --limit"
+OF_CORE = "--tasks, --source, --bundle, --baselines, --limit, --precision"
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,9 @@ def test_characters_are_not_known_where_some_documents_come_tokenised(tokenizer)
 
 
 def test_eos_stands_in_where_there_is_no_bos(tokenizer):
-    from copy import copy
+    from copy import deepcopy
 
-    other = copy(tokenizer)
+    other = deepcopy(tokenizer)
     other.bos_token = None
     (ids,) = encode(other, ["and"])
     assert ids[0] == other.eos_token_id
@@ -112,9 +112,9 @@ def test_without_bos_and_eos_the_first_token_is_left_out_with_its_bytes(byte_tok
 
 
 def test_a_first_token_of_several_letters_takes_them_all(tokenizer):
-    from copy import copy
+    from copy import deepcopy
 
-    other = copy(tokenizer)
+    other = deepcopy(tokenizer)
     other.bos_token = other.eos_token = None
     requests, _ = text_requests(other, [make_document("Question: what", "here")], WIDE, "here")
     assert sum(r.num_bytes for r in requests) == len(": what")
