@@ -1,6 +1,9 @@
 # make demo: the environment, the package, and the main job on the demo that ships with it
 # make test: the environment, the package as a wheel, and the tests
 # make check: formatting, lint, types
+# make test-oldest: the tests on the oldest versions that pyproject.toml allows (a torch of that age brings gigabytes)
+# make audit: known vulnerabilities of the pinned versions (asks PyPI)
+# make fuzz: parsers, prompts, spans and byte tables, by Hypothesis and atheris, for FUZZ_SECONDS each
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +13,7 @@ SOURCES := $(shell find hf_core_bpb tasks -type f -not -path '*/__pycache__/*') 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test check fix wheel clean
+.PHONY: demo test check fix wheel clean test-oldest audit fuzz
 
 demo: $(VENV)/.installed
 	$(BIN)/hf-core-bpb --output results/demo --overwrite
@@ -44,5 +47,23 @@ $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
 	touch $@
 
+TEST_TOOLS := bitsandbytes build gguf gradio hypothesis peft playwright pytest tensorboard
+FUZZ_SECONDS ?= 600
+
+test-oldest: export PIP_CONSTRAINT := $(CURDIR)/constraints-oldest.txt
+test-oldest: $(VENV)/.installed
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/pip install --quiet dist/*.whl $(TEST_TOOLS)
+	$(VENV)-oldest/bin/pytest
+
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --quiet pip-audit
+	$(VENV)-audit/bin/pip-audit --disable-pip --no-deps --requirement constraints.txt
+
+fuzz: $(VENV)/.installed
+	$(BIN)/pip install --quiet atheris
+	$(BIN)/python tests/fuzz.py $(FUZZ_SECONDS)
+
 clean:
-	rm -rf $(VENV) dist results
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-audit dist results

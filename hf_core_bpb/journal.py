@@ -149,6 +149,6 @@ def _seal(row: Mapping[str, Any]) -> str:
 def _unseal(line: bytes) -> Any:
     """Return the row of a line, None where it is not as it was written."""
     checksum, _, text = line.partition(b" ")
-    if f"{zlib.crc32(text):08x}".encode() != checksum:
+    if not text or f"{zlib.crc32(text):08x}".encode() != checksum:
         return None
     return json.loads(text)

@@ -87,19 +87,14 @@ def files_of(run: SavedRun, repo: str, before: Mapping[str, str | None]) -> dict
         raise InputError(
             f"{run.folder}: expected results.json as this version writes it, got one without {error}"
         ) from None
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{repo}: expected a card with front matter and entries, got: {reason(error)}") from None
     return files
 
 
 def _with_results(card: str, run: SavedRun, repo: str) -> str:
     """Return a card whose model-index holds the run's results; what else is in it stays as it was read."""
-    match = _FRONT_MATTER.match(card)
-    data: Any = yaml.safe_load(match[1]) if match is not None else {}
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise ValueError("front matter that is no mapping")
+    data, text = front_matter(card)
     name = repo.split("/")[-1]
     index = data.setdefault("model-index", [])
     # The only model that a card is about may go by another name.
@@ -112,7 +107,21 @@ def _with_results(card: str, run: SavedRun, repo: str) -> str:
     kept = [result for result in own.get("results") or [] if not (_is_own(result) and _thing(result) in replaced)]
     own["results"] = [*kept, *made]
     front = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000)
-    return f"---\n{front}---\n{card[match.end() :] if match is not None else card}"
+    return f"---\n{front}---\n{text}"
+
+
+def front_matter(card: str) -> tuple[dict[str, Any], str]:
+    """Return the values in front of a card, and what follows. Raises ValueError for values that are none."""
+    match = _FRONT_MATTER.match(card)
+    if match is None:
+        return {}, card
+    try:
+        data: Any = yaml.safe_load(match[1])
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(reason(error)) from None
+    if data is not None and not isinstance(data, dict):
+        raise ValueError("front matter that is no mapping")
+    return data or {}, card[match.end() :]
 
 
 def _is_own(result: Mapping[str, Any]) -> bool:

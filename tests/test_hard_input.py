@@ -210,3 +210,19 @@ def test_more_processes_than_items_leave_some_without_work(tokenizer, tmp_path):
     rows = [json.loads((tmp_path / run / "samples" / "mine.jsonl").read_text()) for run in ("one", "three")]
     assert rows[0]["nats"] == pytest.approx(rows[1]["nats"], rel=1e-6)
     assert np.isfinite(rows[0]["nats"]).all()
+
+
+def test_a_longer_run_takes_hardly_more_memory(hub, tmp_path):
+    from command import run_command
+
+    peaks = []
+    for count in (500, 6_000):
+        rows = [json.dumps({"text": f"the river ran to the sea, {n} and {n * 7}"}) + "\n" for n in range(count)]
+        (tmp_path / f"{count}.jsonl").write_text("".join(rows))
+        output = tmp_path / f"run-{count}"
+        arguments = ("--model", "tiny", "--eval", "bpb", "--text", str(tmp_path / f"{count}.jsonl"), "--quiet")
+        finished = run_command(*arguments, "--output", str(output), OMP_NUM_THREADS="1")
+        assert finished.returncode == 0, finished.stderr
+        peaks.append(json.loads((output / "results.json").read_text())["work"]["peak_memory_bytes"])
+    # Requests, tries and samples of 5,500 documents, and nothing that a forward has made.
+    assert peaks[1] - peaks[0] < 5_500 * 12_000

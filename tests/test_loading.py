@@ -197,6 +197,27 @@ def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, toke
     assert one["core"]["core"] == two["core"]["core"]
 
 
+def test_code_that_comes_with_a_model_runs_with_the_flag_alone(folder, tokenizer, tmp_path, capsys):
+    shutil.copytree(folder / "plain", tmp_path / "own")
+    trace = tmp_path / "ran"
+    path = tmp_path / "own" / "config.json"
+    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": own, "model_type": "own-of-this-test"}))
+    (tmp_path / "own" / "modeling_own.py").write_text(
+        f"from transformers import LlamaConfig, LlamaForCausalLM\nopen({str(trace)!r}, 'a').close()\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own-of-this-test'\n"
+        "class OwnForCausalLM(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert main(command_of(tmp_path, tmp_path / "a", model="own")) == 2
+    assert "--model: expected a causal language model at" in capsys.readouterr().err
+    assert not trace.exists()
+    assert main(command_of(tmp_path, tmp_path / "b", "--trust-remote-code", model="own")) == 0
+    assert trace.exists()
+    assert nats_in(tmp_path / "b") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    assert "|remote-code:yes|" in json.loads((tmp_path / "b" / "results.json").read_text())["signature"]
+
+
 def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
     assert main(command_of(folder, tmp_path / "a", model="pickled")) == 2
     assert "; pickled weights are taken with --allow-pickle alone" in capsys.readouterr().err
