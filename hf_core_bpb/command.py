@@ -1,8 +1,6 @@
 """The evaluation that the command runs: load, score, print, write."""
 
-import platform
 import re
-import resource
 import sys
 import time
 import warnings
@@ -12,10 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import accelerate
-import datasets
 import torch
-import transformers
 from filelock import FileLock
 from rich.console import Console
 
@@ -24,6 +19,7 @@ from hf_core_bpb.comparing.saved import read_run
 from hf_core_bpb.compressors import measure_compressors, measure_packed
 from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group
 from hf_core_bpb.errors import InputError
+from hf_core_bpb.facts import run_facts
 from hf_core_bpb.journal import Journal
 from hf_core_bpb.loading import ModelOptions, check_loading, load_together, weights_of
 from hf_core_bpb.model import LanguageModel
@@ -31,7 +27,7 @@ from hf_core_bpb.quiet import quieten_libraries, set_log_level
 from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress import TerminalProgress
 from hf_core_bpb.report.results import to_json, to_samples
-from hf_core_bpb.report.run import ModelFacts, Report, RunFacts
+from hf_core_bpb.report.run import ModelFacts, Report
 from hf_core_bpb.report.surprises import longest_items, surprising_documents, surprising_items
 from hf_core_bpb.report.table import print_report
 from hf_core_bpb.report.trackers import check_trackers, track
@@ -155,7 +151,7 @@ def evaluate(options: Options) -> None:
             bpb=bpb,
             compressors={text.name: measure_compressors(text.documents) for text in texts},
             packed={text.name: measure_packed(text.documents) for text in texts},
-            run=_run_facts(work, scorer.backend, time.monotonic() - started),
+            run=run_facts(work, scorer.backend, time.monotonic() - started),
         )
         results = to_json(report)
         write_results(folder, results, to_samples(report) | {SURPRISING: surprising})
@@ -263,33 +259,3 @@ def _model_facts(options: Options, lm: LanguageModel) -> ModelFacts:
     parameters = count_parameters(lm.model)
     trained = find_trained(Path(_model_options(options).name), options.trained_on, parameters)
     return ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, parameters, trained)
-
-
-def _run_facts(work: Work, backend: str, seconds: float) -> RunFacts:
-    group = process_group()
-    return RunFacts(
-        work=work,
-        backend=backend,
-        seconds=seconds,
-        processes=group.num_processes,
-        peak_memory_bytes=_peak_memory_bytes(group.device),
-        environment={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "datasets": datasets.__version__,
-            "accelerate": accelerate.__version__,
-            "device": _describe(group.device),
-        },
-    )
-
-
-def _peak_memory_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    # Linux counts in KiB, macOS in bytes.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _describe(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -16,11 +16,11 @@ ORDER = [
     "space.planner", "space.dashboard", "space.figures", "space.app", "comparing.saved", "comparing.paired",
     "comparing.runs", "comparing.plot", "comparing.command", "publishing", "report.relations", "report.charts",
     "report.pictures", "report.surprises", "report.html", "report.table", "report.trackers", "report.progress",
-    "catalog", "command", "subcommands", "cli", "__main__",
+    "catalog", "facts", "command", "subcommands", "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
-    "accelerate": {"distributed", "command", "report.trackers"},
-    "datasets": {"data", "quiet", "command", "catalog", "install", "bpb.bpb", "core.core"},
+    "accelerate": {"distributed", "facts", "report.trackers"},
+    "datasets": {"data", "quiet", "facts", "catalog", "install", "bpb.bpb", "core.core"},
     "evaluate": {"install", "bpb.bpb", "core.core"},
     "gradio": {"space.app"},
     "jinja2": {"report.html", "sandbox", "templates", "nanochat"},
