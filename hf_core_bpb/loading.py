@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from hf_core_bpb.distributed import all_together, main_process_first, process_group
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.model import LanguageModel, wrap
+from hf_core_bpb.scoring.forward import device_of, dtype_of, evaluation_mode, positions_of
 from hf_core_bpb.scoring.head import base_of
 from hf_core_bpb.signature import digest
 
@@ -26,6 +28,8 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 Quantization = Literal["4bit", "8bit"]
 _PICKLED = "*.bin"
 _ADAPTER = "adapter_model.safetensors"
+# One after another, so that code that was compiled for one length is used for the next.
+_COMPILED_LENGTHS = (4, 9, 33, 65)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +130,8 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
         raise InputError(f"--tokenizer: expected a tokenizer at {source!r}, got one without a vocabulary")
     if (options.device_map, options.tp_plan, options.quantization) == (None, None, None):
         model = model.to(device)
-    if options.compiled:
-        part = base_of(model) or model
-        part.forward = torch.compile(part.forward, dynamic=True)
+    if options.compiled and _compile(model):
+        loading["compiled"] = "yes"
     return wrap(
         model.eval(), tokenizer, max_length, options.name, _resolve_revision(options), options.tokenizer,
         loading,
@@ -169,10 +172,29 @@ def _describe(options: ModelOptions) -> dict[str, str]:
         "quantization": options.quantization,
         "gguf": options.gguf_file,
         "attention": options.attn_implementation,
-        "compiled": "yes" if options.compiled else None,
         "remote-code": "yes" if options.trust_remote_code else None,
     }
     return {name: said for name, said in parts.items() if said is not None}
+
+
+def _compile(model: Any) -> bool:
+    """Compile what is below a model's head, and say whether its logits stay what they are; else leave it as it is."""
+    part = base_of(model) or model
+    longest = positions_of(model) or _COMPILED_LENGTHS[-1]
+    some = [torch.arange(min(length, longest), device=device_of(model))[None] % 7 for length in _COMPILED_LENGTHS]
+    with evaluation_mode(model):
+        plain = [model(input_ids=ids_1xT, use_cache=False).logits.float() for ids_1xT in some]
+        part.forward = torch.compile(part.forward, dynamic=True)
+        after = [model(input_ids=ids_1xT, use_cache=False).logits.float() for ids_1xT in some]
+    off = max(float((a - b).abs().max()) for a, b in zip(plain, after, strict=True))
+    largest = max(float(logits.abs().max()) for logits in plain)
+    if off <= largest * (1e-3 if dtype_of(model) == torch.float32 else 0.05):
+        return True
+    del part.forward
+    warnings.warn(
+        f"the model is scored without --compile, as right but slower: logits are off by {off:.2g}", stacklevel=2
+    )
+    return False
 
 
 def _shard(model: Any, device: torch.device) -> None:

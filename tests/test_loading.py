@@ -92,6 +92,24 @@ def test_the_way_a_model_is_loaded_changes_no_number_and_is_in_the_signature(
     assert compiled == ([{"dynamic": True}] if "--compile" in options else [])
 
 
+def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warning(
+    folder, tokenizer, tmp_path, monkeypatch, capsys
+):
+    def miscompile(function, **_):
+        def wrong(*args, **named):
+            output = function(*args, **named)
+            output.last_hidden_state = output.last_hidden_state * 1.1
+            return output
+
+        return wrong
+
+    monkeypatch.setattr(torch, "compile", miscompile)
+    assert main(command_of(folder, tmp_path / "run", "--compile")) == 0
+    assert "warning: the model is scored without --compile, as right but slower: logits are" in capsys.readouterr().err
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    assert "compiled" not in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+
+
 @pytest.mark.parametrize(("name", "bits"), [("8bit", 8), ("4bit", 4)])
 def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_were(tokenizer, tmp_path, name, bits):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_ROW, _LEFT, _WIDTH, _RIGHT = 26, 190, 760, 90
+_ROW, _LEFT, _WIDTH, _RIGHT = 26, 235, 800, 90
 _MOST_SPOTS = 2000
 
 
@@ -34,7 +34,7 @@ def bars(rows: Sequence[Bar], shown: str = "{:+.3f}") -> str:
     for place, row in enumerate(rows):
         middle = _ROW * place + _ROW / 2 + 4
         begin, end = sorted((x(0.0), x(row.value)))
-        parts.append(f'<text x="{_LEFT - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(row.name[:28])}</text>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{middle + 4:.1f}" text-anchor="end">{escape(row.name[:34])}</text>')
         parts.append(
             f'<rect x="{begin:.1f}" y="{middle - 7:.1f}" width="{max(end - begin, 0.5):.1f}" height="14" class="bar"/>'
         )

@@ -46,7 +46,7 @@ def _run(run: SavedRun) -> Values:
         "dtype": model["dtype"],
         "parameters": f"{model['parameters']['total']:,}",
         "matmul": f"{model['parameters']['matmul']:,}",
-        "heads": [*_core_heads(core), *_text_heads(results.get("bpb", {}))],
+        "heads": [*_core_heads(run, core), *_text_heads(results.get("bpb", {}))],
         "tasks": [_task(name, task) for name, task in core["tasks"].items()] if core else [],
         "task_chart": Markup(bars([_bar(name, task) for name, task in core["tasks"].items()])) if core else "",  # noqa: S704
         "lengths": [row for name, rows in run.items.items() if (row := _lengths(name, rows)) is not None],
@@ -58,11 +58,13 @@ def _run(run: SavedRun) -> Values:
     }
 
 
-def _core_heads(core: Mapping[str, Any] | None) -> list[Values]:
+def _core_heads(run: SavedRun, core: Mapping[str, Any] | None) -> list[Values]:
     if core is None:
         return []
     name = "CORE" if core["suite"] == "core-22" else core["suite"]
-    recipe = f"{core['protocol']}, {core['baselines']}, rows from {core['source']}"
+    limit = run.recipes["core"].get("limit", "all")
+    items = "" if limit == "all" else f", at most {limit} items a task"
+    recipe = f"{core['protocol']}, {core['baselines']}, rows from {core['source']}{items}"
     note = f"95 % {_interval(core['ci95'], '{:+.3f}')}; {recipe}{_sampled(core.get('sample'))}"
     heads = [{"label": name, "value": f"{core['core']:+.4f}", "note": note}]
     if core.get("gold_bits_per_byte") is not None:
