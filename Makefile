@@ -18,8 +18,11 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 demo: $(VENV)/.installed
 	$(BIN)/hf-core-bpb --output results/demo --overwrite
 
+# Two at a time, each with a thread: more threads than cores wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
 test: $(VENV)/.installed
-	$(BIN)/pytest
+	$(PYTEST)
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -47,14 +50,14 @@ $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
 	touch $@
 
-TEST_TOOLS := bitsandbytes build gguf gradio hypothesis peft playwright pytest tensorboard
+TEST_TOOLS := bitsandbytes build gguf gradio hypothesis peft playwright pytest pytest-xdist tensorboard
 FUZZ_SECONDS ?= 600
 
 test-oldest: export PIP_CONSTRAINT := $(CURDIR)/constraints-oldest.txt
 test-oldest: $(VENV)/.installed
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/pip install --quiet dist/*.whl $(TEST_TOOLS)
-	$(VENV)-oldest/bin/pytest
+	$(subst $(BIN),$(VENV)-oldest/bin,$(PYTEST))
 
 audit:
 	$(PYTHON) -m venv $(VENV)-audit

@@ -11,7 +11,7 @@ set -euo pipefail
 
 model=${1:?expected a model: sbatch examples/slurm.sh MODEL}
 shift
-host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 
 # One task a machine; torchrun starts a process for each of its GPUs.
 srun torchrun \

@@ -94,6 +94,9 @@ def load_together(options: ModelOptions, device: torch.device, max_length: int |
 
     Raises InputError on all of them where one cannot load it.
     """
+    if is_fsdp_asked_for():
+        # Else transformers leaves the weights of all processes but the first as they happen to be in memory.
+        os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
     if options.tp_plan is None:
         lm = main_process_first(lambda: load_language_model(options, device, max_length))
         if is_fsdp_asked_for():

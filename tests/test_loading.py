@@ -194,7 +194,10 @@ def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, toke
 def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, tokenizer, tmp_path, way):
     options = ["--tp-plan", "auto"] if way == "tensor parallel" else []
     launcher = ("accelerate", "launch", "--num_processes", "2", "--use_fsdp") if way == "accelerate launch" else TWO
-    environment = {"OMP_NUM_THREADS": "1"} | ({"ACCELERATE_USE_FSDP": "true"} if way == "FSDP" else {})
+    environment = {"OMP_NUM_THREADS": "1"} | (
+        # As Accelerate sets it by default, or where its configuration says so.
+        {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"} if way == "FSDP" else {}
+    )
     core = ["--eval", "core,bpb", "--source", "demo", "--tasks", "piqa,boolq,squad", "--max-length", "256"]
     finished = run_command(*command_of(folder, tmp_path / "two", *options, *core), launcher=launcher, **environment)
     assert finished.returncode == 0, finished.stderr
