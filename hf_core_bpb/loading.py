@@ -118,13 +118,15 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
     source = options.name if options.tokenizer is None else options.tokenizer
     hint = "" if options.allow_pickle else "; pickled weights are taken with --allow-pickle alone"
     with _said_of("--model", f"a causal language model at {options.name!r}", hint):
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            options.name, revision=options.revision, **trust, **_how(options, device)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            options.name, revision=options.revision, output_loading_info=True, **trust, **_how(options, device)
         )
+        model, found = loaded
+        _check_complete("--model", options.name, found)
     if options.adapter is not None:
         with _said_of("--adapter", f"a PEFT adapter of this model at {options.adapter!r}"):
             loading["adapter"] = _pin_adapter(options.adapter)
-            model.load_adapter(options.adapter)
+            _check_complete("--adapter", options.adapter, model.load_adapter(options.adapter))
     with _said_of("--model" if own else "--tokenizer", f"a tokenizer at {source!r}"):
         file = {"gguf_file": options.gguf_file} if own and options.gguf_file is not None else {}
         revision = options.revision if own else None
@@ -139,6 +141,17 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
         model.eval(), tokenizer, max_length, options.name, _resolve_revision(options), options.tokenizer,
         loading,
     )  # fmt: skip
+
+
+def _check_complete(option: str, name: str, found: Any) -> None:
+    """Raise InputError for weights that the files do not hold: they would be what they happen to be."""
+    said = found if isinstance(found, dict) else getattr(found, "__dict__", {})
+    absent = sorted(map(str, [*(said.get("missing_keys") or ()), *(said.get("mismatched_keys") or ())]))
+    if absent:
+        raise InputError(
+            f"{option}: expected all weights of the model at {name!r}, got none that fit for {len(absent)} of them, "
+            f"such as {absent[0]}"
+        )
 
 
 def _how(options: ModelOptions, device: torch.device) -> dict[str, Any]:
@@ -238,8 +251,8 @@ def _pin_adapter(name: str) -> str:
     path = Path(name) / _ADAPTER
     if not path.is_file():
         raise InputError(f"--adapter: expected {_ADAPTER} at {name!r}, got none")
-    with path.open("rb") as file:
-        return f"{name}@sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:8]}"
+    content = path.read_bytes() + (Path(name) / "adapter_config.json").read_bytes()
+    return f"{name}@sha256:{hashlib.sha256(content).hexdigest()[:8]}"
 
 
 @contextmanager

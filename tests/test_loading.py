@@ -152,7 +152,8 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     expected = naive_nats(adapted, tokenizer)
     assert nats_in(tmp_path / "run") == pytest.approx(expected, rel=1e-5)
     assert expected != pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-3)
-    content = (tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()
+    files = ("adapter_model.safetensors", "adapter_config.json")
+    content = b"".join((tmp_path / "adapter" / name).read_bytes() for name in files)
     pinned = f"|adapter:{tmp_path / 'adapter'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
     assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
@@ -162,6 +163,26 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     options = ["--adapter", str(tmp_path / "pickled")]
     assert main(command_of(folder, tmp_path / "refused", *options)) == 2
     assert "--adapter: expected adapter_model.safetensors at" in capsys.readouterr().err
+
+
+def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, tokenizer, tmp_path, capsys):
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file, save_file
+
+    def rename(path, old, new):
+        save_file({name.replace(old, new): held for name, held in load_file(path).items()}, path, {"format": "pt"})
+
+    shutil.copytree(folder / "plain", tmp_path / "plain")
+    rename(tmp_path / "plain" / "model.safetensors", "q_proj", "zz_proj")
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert main(command_of(tmp_path, tmp_path / "a")) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "got none that fit for 2 of them, such as model.layers.0.self_attn.q_proj.weight" in said
+    wanted = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    get_peft_model(build_tiny_model("llama"), wanted).save_pretrained(tmp_path / "adapter")
+    rename(tmp_path / "adapter" / "adapter_model.safetensors", "layers.", "blocks.")
+    assert main(command_of(folder, tmp_path / "b", "--adapter", str(tmp_path / "adapter"))) == 2
+    assert "--adapter: expected all weights of the model" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer, tmp_path):
