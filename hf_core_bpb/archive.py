@@ -9,6 +9,7 @@ import urllib.request
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit, urlunsplit
 
 from hf_core_bpb.errors import InputError
 
@@ -43,8 +44,11 @@ def open_bundle(place: str) -> tuple[Path, str]:
 
 
 def _open_address(address: str) -> tuple[Path, str]:
-    if not address.startswith("https://"):
-        raise InputError(f"--bundle: expected an https address, got {address!r}")
+    shown = _without_secrets(address)
+    if not address.startswith("https://") or not address.isprintable() or " " in address:
+        raise InputError(f"--bundle: expected an https address, got {shown!r}")
+    if "@" in address.split("/")[2]:
+        raise InputError(f"--bundle: expected an https address without user and password, got one for {shown}")
     known = bundle_cache() / "addresses" / hashlib.sha256(address.encode()).hexdigest()
     if known.is_file():
         sha256 = known.read_text().strip()
@@ -53,29 +57,41 @@ def _open_address(address: str) -> tuple[Path, str]:
     bundle_cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=bundle_cache()) as scratch:
         path = Path(scratch) / "bundle.zip"
-        _download(address, path)
-        folder, digest = _unpack_once(path, address)
-    known.parent.mkdir(exist_ok=True)
-    known.write_text(digest.removeprefix("sha256:"))
+        _download(address, path, shown)
+        folder, digest = _unpack_once(path, shown)
+        known.parent.mkdir(exist_ok=True)
+        noted = Path(scratch) / "noted"
+        noted.write_text(digest.removeprefix("sha256:"))
+        noted.replace(known)
     return folder, digest
 
 
-def _download(address: str, path: Path) -> None:
+def _without_secrets(address: str) -> str:
+    """Return an address without what people keep out of sight: user, password, and tokens after its path."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address.partition("://")[0] + "://..."
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _download(address: str, path: Path, shown: str) -> None:
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "hf_core_bpb"})  # noqa: S310 (https only)
         with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer, path.open("wb") as file:  # noqa: S310
             if not answer.geturl().startswith("https://"):
-                raise InputError(f"--bundle: expected {address} to stay on https, got {answer.geturl()}")
+                moved = _without_secrets(answer.geturl())
+                raise InputError(f"--bundle: expected {shown} to stay on https, got {moved}")
             received = 0
             while chunk := answer.read(_CHUNK_BYTES):
                 received += len(chunk)
                 if received > MAX_PACKED_BYTES:
-                    raise InputError(f"--bundle: expected at most {MAX_PACKED_BYTES} bytes, got more from {address}")
+                    raise InputError(f"--bundle: expected at most {MAX_PACKED_BYTES} bytes, got more from {shown}")
                 file.write(chunk)
     except InputError:
         raise
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise InputError(f"--bundle: expected a zip file at {address}, got: {error}") from None
+        raise InputError(f"--bundle: expected a zip file at {shown}, got: {error}") from None
 
 
 def _unpack_once(path: Path, place: str) -> tuple[Path, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.examples import read_examples
 from hf_core_bpb.jsonl import json_rows
 from hf_core_bpb.types import Baselines as Version
@@ -32,15 +32,17 @@ def list_bundle_tasks(bundle: Path, known: Mapping[str, Task]) -> list[Task]:
     if not config.is_file():
         raise InputError(f"--bundle: expected a folder with core.yaml, eval_meta_data.csv and eval_data, got {bundle}")
     try:
-        entries = yaml.safe_load(config.read_text(encoding="utf-8"))["icl_tasks"]
+        entries = _parse_yaml(config.read_text(encoding="utf-8"))["icl_tasks"]
         table = _read_baselines(bundle)
         tasks = [_read_task(entry, bundle, table, known) for entry in entries]
     except InputError:
         raise
-    except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+    except (
+        OSError, yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError, ValueError, RecursionError,
+    ) as error:  # fmt: skip
         raise InputError(
             f"{config}: expected a list icl_tasks with label, dataset_uri, num_fewshot and icl_task_type, "
-            f"got {type(error).__name__}: {error}"
+            f"got {type(error).__name__}: {reason(error)}"
         ) from None
     names = [task.name for task in tasks]
     for name in names:
@@ -49,14 +51,22 @@ def list_bundle_tasks(bundle: Path, known: Mapping[str, Task]) -> list[Task]:
     return tasks
 
 
+def _parse_yaml(text: str) -> Any:
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            # A few lines of aliases of aliases stand for more than memory holds.
+            raise ValueError(f"the alias *{event.anchor}")
+    return yaml.safe_load(text)
+
+
 def _read_baselines(bundle: Path) -> dict[str, float]:
     path = bundle / "eval_meta_data.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return {row["Eval Task"]: float(row["Random baseline"]) / 100 for row in csv.DictReader(file)}
-    except (OSError, KeyError, ValueError, csv.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
         raise InputError(
-            f"{path}: expected a CSV with columns 'Eval Task' and 'Random baseline' in percent, got {error}"
+            f"{path}: expected a CSV with columns 'Eval Task' and 'Random baseline' in percent, got: {reason(error)}"
         ) from None
 
 

@@ -201,14 +201,17 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 # Options that say something of --model, by their names in the parsed arguments.
 _OF_THE_MODEL = (
-    "revision", "adapter", "quantization", "gguf_file", "device_map", "tp_plan", "attn_implementation",
+    "revision", "trust_remote_code", "adapter", "quantization", "gguf_file", "device_map", "tp_plan",
+    "attn_implementation", "compile", "allow_pickle",
 )  # fmt: skip
 
 
 def _check_model(args: argparse.Namespace) -> None:
     for name in _OF_THE_MODEL:
-        if args.model is None and getattr(args, name) is not None:
+        if args.model is None and getattr(args, name) not in (None, False):
             raise InputError(f"--{name.replace('_', '-')}: expected --model with it, got none")
+    if args.revision is not None and Path(args.model).exists():
+        raise InputError(f"--revision: expected a Hub id as --model, got what is on the disk, {args.model!r}")
     if args.gguf_file is not None and args.model.endswith(".gguf"):
         raise InputError(f"--gguf-file: expected a folder or repository as --model, got the file {args.model!r}")
 

@@ -95,7 +95,7 @@ def sum_over_processes(values: list[int]) -> list[int]:
 def main_process_first(make: Callable[[], T]) -> T:
     """Return what each process makes, the main one first, as it fills the caches that the others read.
 
-    Where the main process fails, all raise its error.
+    Where one fails, all raise its error.
     """
     group = process_group()
     if _alone.get() is not None:
@@ -107,7 +107,7 @@ def main_process_first(make: Callable[[], T]) -> T:
     (failure,) = broadcast_object_list([failure])
     if failure is not None:
         raise failure
-    return made if group.is_main_process else make()
+    return all_together(lambda: made if group.is_main_process else make())
 
 
 def all_together(make: Callable[[], T]) -> T:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +11,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PretrainedConfig
 
 from hf_core_bpb.distributed import all_together, main_process_first, process_group
 from hf_core_bpb.errors import InputError, reason
-from hf_core_bpb.model import LanguageModel, wrap
+from hf_core_bpb.model import LanguageModel, describe_quantization, wrap
 from hf_core_bpb.scoring.forward import device_of, dtype_of, evaluation_mode, positions_of
 from hf_core_bpb.scoring.head import base_of
 from hf_core_bpb.signature import digest
@@ -118,8 +116,9 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
     source = options.name if options.tokenizer is None else options.tokenizer
     hint = "" if options.allow_pickle else "; pickled weights are taken with --allow-pickle alone"
     with _said_of("--model", f"a causal language model at {options.name!r}", hint):
+        placed = _check_quantization(options) or options.quantization is not None
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            options.name, revision=options.revision, output_loading_info=True, **trust, **_how(options, device)
+            options.name, revision=options.revision, output_loading_info=True, **trust, **_how(options, device, placed)
         )
         model, found = loaded
         _check_complete("--model", options.name, found)
@@ -133,7 +132,7 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
         tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision, **file, **trust)
     if len(tokenizer) == len(tokenizer.all_special_ids):
         raise InputError(f"--tokenizer: expected a tokenizer at {source!r}, got one without a vocabulary")
-    if (options.device_map, options.tp_plan, options.quantization) == (None, None, None):
+    if (options.device_map, options.tp_plan) == (None, None) and not placed:
         model = model.to(device)
     if options.compiled and _compile(model):
         loading["compiled"] = "yes"
@@ -154,8 +153,21 @@ def _check_complete(option: str, name: str, found: Any) -> None:
         )
 
 
-def _how(options: ModelOptions, device: torch.device) -> dict[str, Any]:
-    """Return what from_pretrained is asked for beside the model's name."""
+def _check_quantization(options: ModelOptions) -> bool:
+    """Say whether a checkpoint is quantised; raises InputError where it then cannot be loaded as asked for."""
+    if options.gguf_file is not None:
+        return False
+    settings, _ = PretrainedConfig.get_config_dict(options.name, revision=options.revision)
+    held = describe_quantization(settings.get("quantization_config"))
+    if held is not None and options.quantization is not None:
+        raise InputError(f"--quantization: expected weights that are not quantised, got {held}")
+    if held is not None and is_fsdp_asked_for():
+        raise InputError(f"accelerate launch --use_fsdp: expected weights that are not quantised, got {held}")
+    return held is not None
+
+
+def _how(options: ModelOptions, device: torch.device, placed: bool) -> dict[str, Any]:
+    """Return what from_pretrained is asked for beside the model's name; `placed` where it puts it on the device."""
     on_cpu = device.type == "cpu"
     dtype = "float32" if options.dtype == "auto" and on_cpu else options.dtype
     asked: dict[str, Any] = {"dtype": dtype}
@@ -176,6 +188,7 @@ def _how(options: ModelOptions, device: torch.device) -> dict[str, Any]:
             if options.quantization == "4bit"
             else BitsAndBytesConfig(load_in_8bit=True)
         )
+    if placed and options.tp_plan is None:
         asked.setdefault("device_map", {"": device})
     if options.attn_implementation is not None:
         asked["attn_implementation"] = options.attn_implementation
@@ -262,10 +275,7 @@ def _said_of(option: str, expected: str, hint: str = "") -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (
-        OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, AttributeError, SafetensorError,
-        pickle.UnpicklingError,
-    ) as error:  # fmt: skip
+    except Exception as error:  # files of strangers, and code that reads them, can fail in any way
         said = reason(error)
         raise InputError(f"{option}: expected {expected}, got: {said}{hint if 'safetensors' in said else ''}") from None
 

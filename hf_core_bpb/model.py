@@ -41,6 +41,8 @@ def choose_max_length(model: torch.nn.Module, asked: int | None) -> int:
     Raises InputError for more than the model has, or fewer than two.
     """
     positions = positions_of(model)
+    if positions is not None and positions < 2:
+        raise InputError(f"model: expected 2 or more positions, got {positions}")
     if asked is None:
         return UNBOUNDED_MAX_LENGTH if positions is None else positions
     if not isinstance(asked, int) or asked < 2:
@@ -48,6 +50,16 @@ def choose_max_length(model: torch.nn.Module, asked: int | None) -> int:
     if positions is not None and asked > positions:
         raise InputError(f"--max-length: expected at most the model's {positions} positions, got {asked}")
     return asked
+
+
+def describe_quantization(held: Any) -> str | None:
+    """Return the method and bits of a config's `quantization_config`, or None for a model without."""
+    settings: Mapping[str, Any] = held if isinstance(held, Mapping) else held.to_dict() if held is not None else {}
+    method = settings.get("quant_method")
+    if method is None:
+        return None
+    bits = 4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else settings.get("bits")
+    return f"{getattr(method, 'value', method)}{f'-{bits}bit' if bits is not None else ''}"
 
 
 def wrap(
@@ -59,10 +71,14 @@ def wrap(
     tokenizer_name: str | None = None,
     loading: Mapping[str, str] | None = None,
 ) -> LanguageModel:
-    """Return a model and tokenizer in memory as a LanguageModel. Raises InputError for a model without a config."""
+    """Return a model and tokenizer in memory as a LanguageModel. Raises InputError for a model without a config.
+
+    A model whose weights are quantised has that in `loading`, as its config says it.
+    """
     config: Any = getattr(model, "config", None)
     if config is None:
         raise InputError(f"model: expected one of transformers, with a config, got {type(model).__name__}")
+    quantization = describe_quantization(getattr(config, "quantization_config", None))
     known_as = name if name is not None else str(getattr(config, "name_or_path", "") or type(model).__name__)
     return LanguageModel(
         model=model,
@@ -71,5 +87,5 @@ def wrap(
         name=known_as,
         revision=revision,
         tokenizer_name=tokenizer_name if tokenizer_name is not None else known_as,
-        loading=loading if loading is not None else {},
+        loading={**({"quantization": quantization} if quantization is not None else {}), **(loading or {})},
     )

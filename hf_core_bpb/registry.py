@@ -111,7 +111,7 @@ def parse_task(text: str, path: Path) -> Task:
     """
     try:
         table = _Table(tomllib.loads(text), path)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected TOML, got a syntax error: {error}") from None
     kind: Kind = table.take("kind", f"one of {', '.join(KINDS)}", lambda value: value in KINDS)
     task = Task(

@@ -1,6 +1,5 @@
 """A task's jinja2, compiled in a sandbox: rows in, text and values out, with errors that name the key."""
 
-import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -8,19 +7,25 @@ from typing import Any
 from jinja2 import TemplateError, Undefined, meta
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.sandbox import BoundedEnvironment, render_within_bounds
+from hf_core_bpb.sandbox import environment as sandbox
 
 
 def without_section_marks(text: str) -> str:
     """Return HellaSwag's text with its title marks as full stops and its other marks gone."""
-    text = text.strip().replace(" [title]", ". ")
-    return re.sub(r"\[.*?\]", "", text).replace("  ", " ")
+    *closed, rest = text.strip().replace(" [title]", ". ").split("]")
+    return "".join([*map(_without_mark, closed), rest]).replace("  ", " ")
+
+
+def _without_mark(text: str) -> str:
+    """Return what stands before a "]" without the mark that it closes: one that was opened on the same line."""
+    opened = text.find("[", text.rfind("\n") + 1)
+    return f"{text}]" if opened < 0 else text[:opened]
 
 
 @cache
-def environment() -> BoundedEnvironment:
+def environment() -> sandbox.BoundedEnvironment:
     """Return the one jinja2 environment: sandboxed, bounded, strict, whitespace kept as written."""
-    return BoundedEnvironment({"without_section_marks": without_section_marks})
+    return sandbox.BoundedEnvironment({"without_section_marks": without_section_marks})
 
 
 def _columns_of(source: str) -> set[str]:
@@ -41,14 +46,14 @@ def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mappi
     the returned function where a row does not fit the template.
     """
     try:
-        template = environment().from_string(environment().checked(source))
+        template = environment().text(source)
         _check_columns(source, where, columns)
     except TemplateError as error:
         raise InputError(f"{where}: expected a jinja2 template, got {error}: {source!r}") from None
 
     def render(row: Mapping[str, Any]) -> str:
         try:
-            return render_within_bounds(template, row)
+            return sandbox.render(template, row)
         except Exception as error:  # a template can raise whatever its filters and methods raise
             raise InputError(f"{where}: expected a row that fits {source!r}, got {error}") from None
 
@@ -58,15 +63,14 @@ def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mappi
 def compile_value(source: str, where: str, columns: list[str]) -> Callable[[Mapping[str, Any]], Any]:
     """Return a function from a row to the value of an expression; errors as compile_text."""
     try:
-        environment().checked(f"{{{{ {source} }}}}")
-        expression = environment().compile_expression(source, undefined_to_none=False)
+        expression = environment().expression(source)
         _check_columns(f"{{{{ {source} }}}}", where, columns)
     except TemplateError as error:
         raise InputError(f"{where}: expected a jinja2 expression, got {error}: {source!r}") from None
 
     def evaluate(row: Mapping[str, Any]) -> Any:
         try:
-            value = expression(row)
+            value = sandbox.evaluate(expression, row)
         except Exception as error:
             raise InputError(f"{where}: expected a row that fits {source!r}, got {error}") from None
         if isinstance(value, Undefined):

@@ -45,7 +45,7 @@ def _last_counts(path: Path) -> Mapping[str, float] | None:
     try:
         history: Any = json.loads(path.read_text(encoding="utf-8"))["log_history"]
         entries = [entry for entry in history if _is_count(entry.get("scale/target_tokens"))]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # A folder without a Trainer's state, or with that of another program: nothing is known.
         return None
     return entries[-1] if entries else None

@@ -95,12 +95,36 @@ def test_a_damaged_archive_is_refused(tmp_path, cache):
     assert not list(cache.iterdir())
 
 
-@pytest.mark.parametrize(
-    "address", ["https://[", "https://foo bar/x.zip", "https://h:abc/x.zip", "https://127.0.0.1:9/x"]
-)
+@pytest.mark.parametrize("address", ["https://[", "https://h:abc/x.zip", "https://127.0.0.1:9/x"])
 def test_an_address_that_is_none_or_answers_nothing_is_refused(address):
     with pytest.raises(InputError, match="expected a zip file at https"):
         archive.open_bundle(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        (
+            "https://me:SECRET@example.org/b.zip",
+            "an https address without user and password, got one for https://example",
+        ),
+        ("http://me:SECRET@example.org/b.zip?SECRET", "expected an https address, got 'http://example.org/b.zip'"),
+        ("https://example.org/b .zip?token=SECRET", "expected an https address, got 'https://example.org/b .zip'"),
+        ("https://example.org/b.zip\n?token=SECRET", "expected an https address, got"),
+        ("https://127.0.0.1:9/b.zip?token=SECRET#SECRET", "expected a zip file at https://127.0.0.1:9/b.zip, got"),
+        ("https://[x]/?SECRET", "https://..."),
+        ("https://example.org/moved?token=SECRET", "to stay on https, got http://example.org/b.zip"),
+        ("https://example.org/b.zip?token=SECRET", "expected a zip file, got https://example.org/b.zip: File is not"),
+    ],
+)
+def test_what_is_secret_in_an_address_is_never_said(monkeypatch, address, message):
+    if "example.org" in address:
+        held = address if "moved" not in address else "http://example.org/b.zip?token=SECRET"
+        monkeypatch.setattr(archive.urllib.request, "urlopen", lambda request, timeout: Answer(b"no", held))
+    with pytest.raises(InputError) as caught:
+        archive.open_bundle(address)
+    assert message in str(caught.value)
+    assert "SECRET" not in str(caught.value)
 
 
 def test_an_address_is_fetched_once(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -153,8 +154,17 @@ def _context(tokenizer, bundle, index):
         ("core.yaml", "icl_tasks: [", "core.yaml: expected a list icl_tasks"),
         ("core.yaml", "icl_tasks: 3", "core.yaml: expected a list icl_tasks"),
         ("core.yaml", "a: &a [*a, *a]", "core.yaml: expected a list icl_tasks"),
+        (
+            "core.yaml",
+            "a: &a [x, x]\n"
+            + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
+            + "icl_tasks: [{label: *j, icl_task_type: quiz}]",
+            "core.yaml: expected a list icl_tasks .* got ValueError: the alias \\*a",
+        ),
+        ("core.yaml", "[" * 5_000 + "]" * 5_000, "core.yaml: expected a list icl_tasks .* RecursionError"),
         ("core.yaml", '!!python/object/apply:os.system ["true"]', "core.yaml: expected a list icl_tasks"),
         ("eval_meta_data.csv", "Eval Task\nmine\n", "eval_meta_data.csv: expected a CSV with columns"),
+        ("eval_meta_data.csv", "Eval Task,Random baseline\nmine\n", "eval_meta_data.csv: expected a CSV with columns"),
         ("eval_meta_data.csv", "Eval Task,Random baseline\nmine,many\n", "eval_meta_data.csv: expected a CSV with"),
         ("eval_meta_data.csv", "Eval Task,Random baseline\nmine,100\n", "expected 0 to below 100 for 'mine', got 100"),
         ("eval_data/mine.jsonl", "{", "mine.jsonl, line 1: expected JSON"),

@@ -111,7 +111,9 @@ def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warnin
 
 
 @pytest.mark.parametrize(("name", "bits"), [("8bit", 8), ("4bit", 4)])
-def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_were(tokenizer, tmp_path, name, bits):
+def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_were(
+    tokenizer, tmp_path, capsys, name, bits
+):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(3)
@@ -139,6 +141,19 @@ def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_wer
     assert f"|quantization:{name}|" in results["signature"]
     assert results["model"]["dtype"] == "float32"
     assert results["model"]["parameters"]["total"] == count_parameters(model).total
+
+    # Kept as it is: said of what it is, in a file or in memory, and not quantised once more.
+    quantised.save_pretrained(tmp_path / "kept")
+    tokenizer.save_pretrained(tmp_path / "kept")
+    assert main(command_of(tmp_path, tmp_path / "own", model="kept")) == 0
+    assert nats_in(tmp_path / "own") == pytest.approx(naive_nats(quantised, tokenizer), rel=1e-3)
+    said = f"|quantization:bitsandbytes-{name}|"
+    assert said in json.loads((tmp_path / "own" / "results.json").read_text())["signature"]
+    assert said in bits_per_byte(quantised, tokenizer, [TEXT]).signature
+    capsys.readouterr()
+    assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "4bit", model="kept")) == 2
+    wrong = f"--quantization: expected weights that are not quantised, got bitsandbytes-{name}"
+    assert wrong in capsys.readouterr().err
 
 
 def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
@@ -285,6 +300,8 @@ def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, t
         (["--tp-plan", "auto", "--device-map", "auto"], "expected one way to spread the model, got --device-map and"),
         (["--quantization", "4bit", "--tp-plan", "auto"], "--tp-plan: expected several processes"),
         (["--device-map", "everywhere"], "--model: expected a causal language model at"),
+        (["--device-map", "cuda:7"], "--model: expected a causal language model at"),
+        (["--revision", "main"], "--revision: expected a Hub id as --model, got what is on the disk"),
         (["--attn-implementation", "nonsense"], "--model: expected a causal language model at"),
         (["--attn-implementation", "flash_attention_2"], "--model: expected a causal language model at"),
         (["--gguf-file", "none.gguf"], "--model: expected a causal language model at"),
@@ -312,7 +329,45 @@ def test_what_is_not_installed_is_named_with_its_extra(folder, tmp_path, capsys,
     assert f"expected {package} (pip install 'hf_core_bpb[{extra}]'), got none installed" in capsys.readouterr().err
 
 
+def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path, capsys):
+    write_gguf(tmp_path / "model.gguf", build_tiny_model("llama"))
+    whole = (tmp_path / "model.gguf").read_bytes()
+    for size in (0, 4, 20, 60, len(whole) // 2):
+        (tmp_path / "model.gguf").write_bytes(whole[:size])
+        options = ["--tokenizer", str(folder / "plain")]
+        assert main(command_of(folder, tmp_path / "run", *options, model=str(tmp_path / "model.gguf"))) == 2, size
+        assert "error: --model: expected a causal language model at" in capsys.readouterr().err.splitlines()[-1]
+    for name, value in (("num_attention_heads", 0), ("hidden_size", "wide"), ("max_position_embeddings", 1)):
+        shutil.copytree(folder / "plain", tmp_path / name)
+        path = tmp_path / name / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+        assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / name))) == 2, name
+        assert "model: expected" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_process_that_cannot_load_the_model_ends_all_with_its_words(folder, tmp_path):
+    shutil.copytree(folder / "plain", tmp_path / "own")
+    path = tmp_path / "own" / "config.json"
+    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": own, "model_type": "own-of-one-process"}))
+    (tmp_path / "own" / "modeling_own.py").write_text(
+        "import os\nfrom transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own-of-one-process'\n"
+        "class OwnForCausalLM(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+        "    def __init__(self, config):\n        if os.environ['RANK'] == '1':\n"
+        "            raise OSError('no room for me')\n        super().__init__(config)\n"
+    )
+    options = command_of(folder, tmp_path / "run", "--trust-remote-code", model=str(tmp_path / "own"))
+    finished = run_command(*options, launcher=TWO)
+    assert finished.returncode != 0
+    assert finished.stderr.count("hf-core-bpb: error: --model: expected a causal language model at") == 1
+    assert "got: no room for me" in finished.stderr
+
+
 def test_options_of_a_model_need_one(capsys):
+    for option in ("--compile", "--trust-remote-code", "--allow-pickle"):
+        assert main([option]) == 2
+        assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
     for option, value in (("--revision", "main"), ("--adapter", "a"), ("--tp-plan", "auto"), ("--gguf-file", "a")):
         assert main([option, value]) == 2
         assert f"{option}: expected --model with it, got none" in capsys.readouterr().err

@@ -97,6 +97,8 @@ def test_baselines_can_differ_by_version(tmp_path):
         ("gold = 'answer'", "gold = 'answer'\ntypo = 1", "prompt.typo: expected one of the known keys (context,"),
         ('split = "test"', "split = 3", "dataset.split: expected a string, got 3"),
         ('name = "mine"', "name = ", "expected TOML, got a syntax error"),
+        ("num_fewshot = 2", f"num_fewshot = {'9' * 5_000}", "expected TOML, got a syntax error"),
+        ("num_fewshot = 2", f"num_fewshot = {'[' * 5_000}", "expected TOML, got a syntax error"),
     ],
 )
 def test_a_wrong_file_is_refused_with_file_key_expected_and_got(tmp_path, old, new, message):

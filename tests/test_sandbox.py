@@ -1,15 +1,23 @@
 """A task file that somebody mailed: its templates reach no Python and end within bounds, or are refused in words."""
 
+import re
 import time
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.sandbox import MAX_LOOP
-from hf_core_bpb.templates import compile_text, compile_value
+from hf_core_bpb.templates import compile_text, compile_value, without_section_marks
 
-ROW = {"text": "a_b", "options": ["x", "y"], "n": 3, "long": "abc" * 100_000, "many": list(range(100_000))}
+NESTED = []
+for _ in range(5_000):
+    NESTED = [NESTED]
+ROW = {
+    "text": "a_b", "options": ["x", "y"], "n": 3, "nothing": None, "long": "abc" * 100_000, "most": "a" * 1_000_000,
+    "many": list(range(100_000)), "parts": {"a": "q" * 500_000}, "nested": NESTED,
+}  # fmt: skip
 
 # Ways out that have been published for jinja2 and its sandbox.
 ESCAPES = [
@@ -45,6 +53,14 @@ ESCAPES = [
     "{{ options.pop() }}",
     "{{ options.__setitem__(0, 'z') }}",
     "{{ loop.__init__ }}",
+    "{{ range }}",
+    "{{ self }}",
+    "{{ text.split }}",
+    "{{ [text.split][0]('_') }}",
+    "{{ options|map('upper') }}",
+    "{% for o in options %}{{ loop }}{% endfor %}",
+    "{{ [options]|map(attribute='append')|list }}",
+    "{{ text is callable }}",
 ]
 
 
@@ -85,6 +101,39 @@ ENDLESS = [
     "{% set ns = namespace(s='ab') %}{% for a in range(500) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}",
     "{% set x %}{{ long }}{{ long }}{% endset %}{{ x }}",
     "{{ text }}" * 1000,
+    "{{ ['a' * 999999] * 999999 }}",
+    "{{ ([['a' * 999999]] * 9999)|join }}",
+    "{{ ('a' * 9999)|map('replace', 'a', 'b' * 90000)|list }}",
+    "{{ ('a' * 9999)|map('default', most)|list }}",
+    "{{ ([[1] * 90] * 1000)|sum(start=[]) }}",
+    "{{ 5|round(9999999, 'ceil') }}",
+    "{{ [5]|map('round', 9999999)|list }}",
+    "{{ ('f' * 400000)|int(0, 16) // 7 }}",
+    "{{ most.split('a')|map('list')|list }}",
+    "{{ most|list|select('in', most)|list }}",
+    "{{ most.strip(most) }}",
+    "{{ most|trim(most) }}",
+    "{{ 'a'.replace('a', most * 2, -1) }}",
+    "{{ 'aa'|replace('a', most, count=-1) }}",
+    *(
+        "{% for a in range(500) %}{% for b in range(500) %}" + body + "{% endfor %}{% endfor %}"
+        for body in (
+            "{{ most|upper|length }}",
+            "{% if most == most[::-1] %}{% endif %}",
+            "{% if parts.a == parts['a'] %}{% endif %}",
+            "{% if most[::-1][::-1][0] == 'b' %}{% endif %}",
+            "{% if most is lower %}{% endif %}",
+            "{{ (most ~ 'b')|length }}",
+        )
+    ),
+    "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+    "{{ nested }}",
+    "{{ nested == nested[0] }}",
+    "{{ " + "(" * 300 + "1" + ")" * 300 + " }}",
+    "{{ 1" + "|abs" * 900 + " }}",
+    "{{ 1" + "+1" * 900 + " }}",
+    "{{ text" + ".a" * 1900 + " }}",
+    "{% if n %}" * 150 + "{% endif %}" * 150,
 ]
 
 
@@ -100,9 +149,13 @@ def test_what_would_never_end_or_fill_the_memory_is_refused_soon_and_small(sourc
     assert most < 100_000_000
 
 
-@pytest.mark.parametrize(
-    "source", ["range(501)", "options * 100000000", "long.replace('', long)", "9 ** 9", "''.__class__", "options.pop"]
-)
+EXPRESSIONS = [
+    "range(10 * 1000 * 1000)", "options * 100000000", "long.replace('', long)", "9 ** 9", "''.__class__", "options.pop",
+    "text.split", "options|map('upper')", "1 }}{{ 2", "[" * 300 + "]" * 300,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", EXPRESSIONS)
 def test_expressions_are_bound_as_templates_are(source):
     with pytest.raises(InputError, match="gold: expected"):
         compile_value(source, "gold", list(ROW))(ROW)
@@ -115,7 +168,45 @@ def test_what_prompts_need_works():
         ("{{ text.replace('_', ' ', 1)|capitalize }} {{ 2 * n }} {{ n % 2 }} {{ '-' * n }}", "A b 6 1 ---"),
         ("{{ ', '.join(options) }}{{ text|replace('_', '') }}{{ options.index('y') }}", "x, yab1"),
         ("{% for i in range(n) %}{% for o in options %}{{ i }}{{ o }}{% endfor %}{% endfor %}", "0x0y1x1y2x2y"),
-        ("{{ many[:" + str(MAX_LOOP) + "]|length }}", str(MAX_LOOP)),
+        ("{{ many[:500]|length }}{{ most[-2:] }}", "500aa"),
+        ("{{ 'aaa'|replace('a', 'b', count=0) }}{{ 'aaa'|replace('a', 'b', count=1) }}", "aaabaa"),
+        ("{{ 'aaa'.replace('a', 'b', -1) }}{{ '--a-'.strip('-') }}{{ ' a '|trim }}", "bbbaa"),
+        (
+            "{{ [1, 2]|sum }}{{ 2.345|round(2) }}{{ options|select('eq', 'x')|first }}{{ parts.a|length }}",
+            "32.35x500000",
+        ),
+        ("{{ (text.upper().split('_')[1] ~ n)[::-1] }}{{ 1 if n is odd else 2 }}{{ n is defined }}", "3B1True"),
+        ("{{ " + "(" * 30 + "1" + ")" * 30 + " }}{{ text" + "|upper" * 27 + " }}", "1A_B"),
     ):
         assert compile_text(source, "prompt", list(ROW))(ROW) == expected
     assert compile_value("[text[0] ~ options[1], options|map('upper')|list]", "x", list(ROW))(ROW) == ["ay", ["X", "Y"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("{{ nothing }}", "null where text is needed"),
+        ("{{ nothing ~ text }}", "null where text is needed"),
+        ("{{ [nothing]|join }}", "null where text is needed"),
+        ("{{ options }}", "a list where text is needed"),
+        ("{{ options ~ text }}", "a list where text is needed"),
+        ("{{ [options]|join }}", "a list where text is needed"),
+        ("{{ parts }}", "a dict where text is needed"),
+    ],
+)
+def test_what_is_no_text_is_not_written_as_python_would_write_it(source, said):
+    with pytest.raises(InputError, match=said):
+        compile_text(source, "prompt", list(ROW))(ROW)
+
+
+@given(st.text(alphabet="[]ab \n[]", max_size=40))
+def test_section_marks_are_those_of_the_published_expression(text):
+    expected = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". ")).replace("  ", " ")
+    assert without_section_marks(text) == expected
+
+
+def test_many_section_marks_take_no_time():
+    began = time.monotonic()
+    assert without_section_marks("[" * 1_000_000) == "[" * 1_000_000
+    assert without_section_marks("[a]" * 300_000) == ""
+    assert time.monotonic() - began < 5

@@ -71,7 +71,7 @@ def read_run(folder: Path) -> SavedRun:
         _check_sums(run)
     except OSError as error:
         raise InputError(f"{folder}: expected the output folder of a finished run, got: {reason(error)}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{folder}: expected results and samples as they were written, got: {reason(error)}") from None
     return run
 
@@ -96,7 +96,7 @@ def _read_rows(path: Path, wanted: tuple[str, ...]) -> Rows:
             row = json.loads(line)
             for name in wanted:
                 row[name]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise ValueError(f"{path}, line {number}: expected a row with {', '.join(wanted)}") from None
         rows.append(row)
     return rows

@@ -40,10 +40,7 @@ def save_pictures(folder: Path, runs: Sequence[SavedRun]) -> list[Path]:
 
 
 def _tasks(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
-    figure = Figure(
-        figsize=(11.0 if len(runs) > 1 else 8.0, 1.4 + 0.24 * len(names) * (1 + 0.4 * len(runs))), layout="constrained"
-    )
-    axes = figure.subplots()
+    figure, axes = _rows(len(runs), len(names), 0.24)
     for number, run in enumerate(runs):
         held = [(place, run.results["core"]["tasks"][name]) for place, name in enumerate(names) if name in run.items]
         values = [task["centered"] for _, task in held]
@@ -54,15 +51,11 @@ def _tasks(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
         axes.barh(places, values, height=0.8 / len(runs), color=_colour(number), label=plain_text(run.name))
         axes.errorbar(values, places, xerr=[low, high], fmt="none", ecolor="#1f2933", elinewidth=1, capsize=2)
     _finish_rows(axes, names, "centered accuracy: 0 is guessing, 1 is perfect; lines are intervals of 95 %")
-    _legend(figure, axes, len(runs))
     return figure
 
 
 def _texts(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
-    figure = Figure(
-        figsize=(11.0 if len(runs) > 1 else 8.0, 1.4 + 0.5 * len(names) * (1 + 0.4 * len(runs))), layout="constrained"
-    )
-    axes = figure.subplots()
+    figure, axes = _rows(len(runs), len(names), 0.5)
     for number, run in enumerate(runs):
         held = [(place, run.results["bpb"][name]["bpb"]) for place, name in enumerate(names) if name in run.documents]
         places = [place + _offset(number, len(runs)) for place, _ in held]
@@ -75,7 +68,6 @@ def _texts(runs: Sequence[SavedRun], names: Sequence[str]) -> Figure:
             axes.plot([bpb, bpb], [place - 0.45, place + 0.45], color="#1f2933", linewidth=1)
             axes.annotate(packer, (bpb, place - 0.45), ha="left", va="bottom", fontsize=7, rotation=60)
     _finish_rows(axes, names, "bits per byte: less is better; lines are compressors of the same text")
-    _legend(figure, axes, len(runs))
     return figure
 
 
@@ -94,6 +86,13 @@ def _relation(relation: Relation) -> Figure:
     return figure
 
 
+def _rows(num_runs: int, num_names: int, height: float) -> tuple[Figure, Axes]:
+    """Return a figure of horizontal bars with a place for each name, and beside them for a legend of several runs."""
+    width = 11.0 if num_runs > 1 else 8.0
+    figure = Figure(figsize=(width, 1.4 + height * num_names * (1 + 0.4 * num_runs)), layout="constrained")
+    return figure, figure.subplots()
+
+
 def _offset(number: int, count: int) -> float:
     return 0.8 * (number - (count - 1) / 2) / count
 
@@ -109,8 +108,6 @@ def _finish_rows(axes: Axes, names: Sequence[str], label: str) -> None:
     axes.set_xlabel(label)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.2)
-
-
-def _legend(figure: Figure, axes: Axes, count: int) -> None:
-    if count > 1:
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) > 1:
+        axes.figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)

@@ -1,0 +1,156 @@
+"""jinja2's sandbox as prompts need it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes, pass_context
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hf_core_bpb.sandbox.functions import FILTERS, METHODS, OWN_METHODS, TESTS, concat, text_of
+from hf_core_bpb.sandbox.grammar import CONCAT, ROUNDS, TOO_DEEP, WEIGHED, check, weighing
+from hf_core_bpb.sandbox.work import begin, check_size, work_of
+
+# The longest template of the suites has 400 characters.
+MAX_SOURCE = 4_000
+# What a round of a loop takes beside what it makes.
+_ROUND = "." * 100
+
+
+class BoundedEnvironment(ImmutableSandboxedEnvironment):
+    """jinja2's sandbox with a grammar, functions and sizes that a prompt needs, and no more.
+
+    What an expression reads by name and what each of its steps makes is weighed, and a rendering may weigh MAX_WORK in
+    all. A step takes about what it reads and makes; those that could take more are bounded before they are taken.
+    """
+
+    intercepted_binops = frozenset(("+", "-", "*", "/", "//", "%"))
+
+    def __init__(self, filters: Mapping[str, Callable[..., Any]]) -> None:
+        """Take further filters by name."""
+        super().__init__(
+            undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, optimized=False,
+            finalize=text_of,
+        )  # fmt: skip
+        self.globals = {"range": range}
+        plain: ImmutableSandboxedEnvironment = self.overlay()
+        plain.filters = {**FILTERS, CONCAT: concat, **filters}
+        plain.tests = dict(TESTS)
+        self.filters = {name: _counted(plain.call_filter, name) for name in plain.filters}
+        self.filters |= {WEIGHED: _weighed, ROUNDS: _rounds}
+        self.tests = {name: _counted(plain.call_test, name) for name in plain.tests}
+
+    def text(self, source: str) -> Template:
+        """Return a template; raises TemplateError for one that does not keep to the grammar."""
+        return self._compiled(self._checked(source))
+
+    def expression(self, source: str) -> Template:
+        """Return a template that sets `value` to an expression's; raises TemplateError as `text` does."""
+        tree = self._checked(f"{{{{ {source} }}}}")
+        match tree.body:
+            case [nodes.Output(nodes=[made])] if not isinstance(made, nodes.TemplateData):
+                return self._compiled(nodes.Template([nodes.Assign(nodes.Name("value", "store"), made, lineno=1)]))
+        raise TemplateSyntaxError("more than one expression", 1)
+
+    def _checked(self, source: str) -> nodes.Template:
+        if len(source) > MAX_SOURCE:
+            raise TemplateSyntaxError(f"more than {MAX_SOURCE:,} characters", 1)
+        try:
+            tree = self.parse(source)
+        except RecursionError:
+            raise TemplateSyntaxError(TOO_DEEP, 1) from None
+        check(tree)
+        return tree
+
+    def _compiled(self, tree: nodes.Template) -> Template:
+        return self.from_string(weighing(tree).set_environment(self))
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        """Say whether an attribute may be read: data, and the methods that are listed."""
+        return super().is_safe_attribute(obj, attr, value) and (not callable(value) or attr in METHODS)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Take no method of strings for formatting: a width can be any number."""
+
+    def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:
+        """Refuse what is unsafe when it is looked up, not when it is used."""
+        raise SecurityError(f"unsafe attribute {attribute!r} of {type(obj).__name__}")
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Compute what cannot become large."""
+        work = work_of(context)
+        weights = work.add(left), work.add(right)
+        if operator == "%" and isinstance(left, str | bytes):
+            raise SecurityError("formatting by %")
+        if operator == "*":
+            for sized, weight, number in zip((left, right), weights, (right, left), strict=True):
+                if hasattr(sized, "__len__") and isinstance(number, int):
+                    check_size(weight * number)
+        made = super().call_binop(context, operator, left, right)
+        work.add(made)
+        return made
+
+    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call what is safe, and of it what can grow within bounds."""
+        owner, name, work = getattr(obj, "__self__", None), getattr(obj, "__name__", ""), work_of(context)
+        if isinstance(owner, str | list | tuple | dict):
+            work.add(owner)
+        work.add([*args, *kwargs.values()])
+        if isinstance(owner, str) and name in OWN_METHODS:
+            made = OWN_METHODS[name](owner, *args, **kwargs)
+        else:
+            made = super().call(context, obj, *args, **kwargs)
+        work.add(made)
+        return made
+
+
+def render(template: Template, row: Mapping[str, Any]) -> str:
+    """Return a template's text. Raises SecurityError for more than MAX_CHARACTERS, or MAX_WORK on the way."""
+    parts = []
+    length = 0
+    for part in template.generate(begin(row)):
+        length += len(part)
+        check_size(length)
+        parts.append(part)
+    return "".join(parts)
+
+
+def evaluate(template: Template, row: Mapping[str, Any]) -> Any:
+    """Return an expression's value; raises SecurityError as `render` does, TypeError for what is no data."""
+    context = template.new_context(begin(row))
+    for _ in template.root_render_func(context):
+        pass
+    value = context.vars["value"]
+    if isinstance(value, Iterator):
+        raise TypeError(f"a {type(value).__name__}, of which |list makes a list")
+    work_of(context).add(value)
+    return value
+
+
+def _counted(call: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Return a filter or test that counts what it reads and makes."""
+
+    @pass_context
+    def run(context: Context, value: Any, /, *args: Any, **kwargs: Any) -> Any:
+        work = work_of(context)
+        work.add([value, *args, *kwargs.values()])
+        made = call(name, value, args, kwargs, context)
+        work.add(made)
+        return made
+
+    return run
+
+
+@pass_context
+def _weighed(context: Context, value: Any) -> Any:
+    work_of(context).add(value)
+    return value
+
+
+@pass_context
+def _rounds(context: Context, values: Any) -> Iterator[Any]:
+    work = work_of(context)
+    for value in values:
+        work.add(_ROUND)
+        yield value
