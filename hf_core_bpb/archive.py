@@ -5,10 +5,12 @@ import http.client
 import lzma
 import shutil
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from hf_core_bpb.errors import InputError
@@ -66,6 +68,19 @@ def _open_address(address: str) -> tuple[Path, str]:
     return folder, digest
 
 
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to https, and asks nothing of other places."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the request of the new place. Raises InputError for one that is not on https."""
+        if not newurl.startswith("https://"):
+            moved = _without_secrets(newurl)
+            raise InputError(f"--bundle: expected {_without_secrets(req.full_url)} to stay on https, got {moved}")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _without_secrets(address: str) -> str:
     """Return an address without what people keep out of sight: user, password, and tokens after its path."""
     try:
@@ -78,10 +93,8 @@ def _without_secrets(address: str) -> str:
 def _download(address: str, path: Path, shown: str) -> None:
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "hf_core_bpb"})  # noqa: S310 (https only)
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer, path.open("wb") as file:  # noqa: S310
-            if not answer.geturl().startswith("https://"):
-                moved = _without_secrets(answer.geturl())
-                raise InputError(f"--bundle: expected {shown} to stay on https, got {moved}")
+        opener = urllib.request.build_opener(_OnlyHttps)
+        with opener.open(request, timeout=_TIMEOUT_SECONDS) as answer, path.open("wb") as file:
             received = 0
             while chunk := answer.read(_CHUNK_BYTES):
                 received += len(chunk)
@@ -90,6 +103,9 @@ def _download(address: str, path: Path, shown: str) -> None:
                 file.write(chunk)
     except InputError:
         raise
+    except urllib.error.HTTPError as error:
+        # Its words may hold the address that was redirected to.
+        raise InputError(f"--bundle: expected a zip file at {shown}, got: HTTP status {error.code}") from None
     except (http.client.HTTPException, OSError, ValueError) as error:
         raise InputError(f"--bundle: expected a zip file at {shown}, got: {error}") from None
 

@@ -69,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     work = parser.add_argument_group("what to evaluate")
     work.add_argument("--eval", default="core,bpb", metavar="LIST", help="core, bpb or both (default: core,bpb)")
-    work.add_argument("--suite", default="core-11", help="core-11 or core-22 (default: core-11)")
+    work.add_argument("--suite", help="core-11 or core-22 (default: core-11)")
     work.add_argument("--tasks", metavar="LIST", help="task names or paths of .toml files instead of a suite")
     work.add_argument(
         "--source",
@@ -80,7 +80,6 @@ def build_parser() -> argparse.ArgumentParser:
     work.add_argument(
         "--protocol",
         choices=["nanochat", "dclm"],
-        default="nanochat",
         help="how prompts are made and scored (default: nanochat)",
     )
     work.add_argument(
@@ -108,7 +107,6 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--documents",
         choices=["alone", "packed"],
-        default="alone",
         help="each text document in windows of its own, or one after another in shared ones (default: alone)",
     )
     how.add_argument(
@@ -187,7 +185,7 @@ def _evaluate(args: argparse.Namespace) -> int:
             texts=args.text,
             max_length=args.max_length,
             stride=args.stride,
-            packed=args.documents == "packed",
+            packed=args.documents == "packed" if args.documents is not None else None,
             batch_tokens=None if args.batch_tokens == "auto" else int(args.batch_tokens),
             output=Path(args.output) if args.output is not None else None,
             overwrite=args.overwrite,

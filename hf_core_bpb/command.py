@@ -61,18 +61,18 @@ class Options:
     trained_on: float | None
     core: bool
     bpb: bool
-    suite: str
+    suite: str | None
     tasks: list[str] | None
     source: str | None
     bundle: str | None
-    protocol: str
+    protocol: str | None
     baselines: Baselines | None
     limit: int | None
     precision: float | None
     texts: list[str] | None
     max_length: int | None
     stride: int | None
-    packed: bool
+    packed: bool | None
     batch_tokens: int | None
     output: Path | None
     overwrite: bool
@@ -104,7 +104,7 @@ def evaluate(options: Options) -> None:
         )
     for message in run.warnings if run is not None and main else ():
         warnings.warn(message, stacklevel=1)
-    windows = choose_windows(lm.max_length, options.stride, options.packed)
+    windows = choose_windows(lm.max_length, options.stride, options.packed or False)
     core: CoreResult | None = None
     bpb: dict[str, BpbResult] = {}
     work = Work()
@@ -176,6 +176,7 @@ def _identity(options: Options, lm: LanguageModel, workloads: Sequence[Workload]
         **lm.loading,
         "requests": digest(repr(digests)),
         # What is scored after the first sample depends on it.
+        **({"batch-tokens": options.batch_tokens} if lm.depends_on_batches else {}),
         **({"precision": options.precision} if options.precision is not None else {}),
     }
 
@@ -190,11 +191,11 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, list[TextS
     run = None
     if options.core:
         run = plan_core(
-            suite=options.suite,
+            suite=options.suite or "core-11",
             tasks=options.tasks,
             source=options.source or _default_source(options),
             bundle=options.bundle,
-            protocol=options.protocol,
+            protocol=options.protocol or "nanochat",
             baselines=options.baselines,
             limit=options.limit,
             precision=options.precision,
@@ -208,14 +209,18 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, list[TextS
 def _check_options(options: Options) -> None:
     """Raise InputError for an option that would change nothing, or fail only once the run is done."""
     check_trackers(options.report_to)
-    if options.texts is not None and not options.bpb:
-        raise InputError("--text: expected --eval to hold bpb, got --eval core")
-    of_core = (options.tasks, options.source, options.bundle, options.baselines, options.limit, options.precision)
-    if not options.core and any(value is not None for value in of_core):
-        raise InputError(
-            "--tasks, --source, --bundle, --baselines, --limit, --precision: expected --eval to hold core, "
-            "got --eval bpb"
-        )
+    of_bpb = {"--text": options.texts, "--stride": options.stride, "--documents": options.packed}
+    of_core = {
+        "--suite": options.suite, "--tasks": options.tasks, "--source": options.source, "--bundle": options.bundle,
+        "--protocol": options.protocol, "--baselines": options.baselines, "--limit": options.limit,
+        "--precision": options.precision,
+    }  # fmt: skip
+    for asked, wanted, given, got in ((options.bpb, "bpb", of_bpb, "core"), (options.core, "core", of_core, "bpb")):
+        for name, value in given.items():
+            if value is not None and not asked:
+                raise InputError(f"{name}: expected --eval to hold {wanted}, got --eval {got}")
+    if options.suite is not None and options.tasks is not None:
+        raise InputError("--suite: expected a suite or --tasks, got both")
     if options.trained_on is not None and not 0 < options.trained_on < MOST_TOKENS:
         raise InputError(
             f"--trained-on: expected a number of tokens above 0 and below {MOST_TOKENS:g}, got {options.trained_on:g}"

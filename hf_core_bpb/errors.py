@@ -7,6 +7,7 @@ RunError (exit code 1): the input fits, but the run cannot be finished.
 from collections.abc import Sequence
 
 _NAMED = 5
+_MAX_REASON = 500
 
 
 class InputError(ValueError):
@@ -44,4 +45,5 @@ class NonFiniteError(RunError):
 def reason(error: BaseException) -> str:
     """Return what a library's error says, on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:2]) if lines else type(error).__name__
+    said = " ".join(lines[:2]) if lines else type(error).__name__
+    return said if len(said) <= _MAX_REASON else f"{said[:_MAX_REASON]}..."

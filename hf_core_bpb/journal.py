@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.types import Scored, Work
 
 FOLDER = "partial"
@@ -87,7 +87,7 @@ def open_journal(output: Path, run: Mapping[str, Any]) -> Journal:
         journal = Journal(folder, 1 + max((int(path.stem.split("-")[0]) for path in paths), default=0))
         for path in paths:
             for row in _read_rows(path):
-                _take(journal, row)
+                _take(journal, row, path)
     except OSError as error:
         raise InputError(f"--output: expected a folder that can be read and written, got: {error}") from None
     return journal
@@ -102,15 +102,18 @@ def _journals(folder: Path) -> list[Path]:
     return paths
 
 
-def _take(journal: Journal, row: Mapping[str, Any]) -> None:
-    if "batch_tokens" in row:
-        journal.batch_tokens = row["batch_tokens"]
-        return
-    scored = journal.scored.setdefault(row["stage"], {})
-    for number, (nats, tokens, num_bytes, characters, greedy) in row["sums"].items():
-        # What was scored twice, because memory ran out in between, counts as it came first.
-        scored.setdefault(int(number), Scored(nats, tokens, num_bytes, characters, greedy))
-    journal.work[row["stage"]] = journal.work.get(row["stage"], Work()) + Work(*row["work"])
+def _take(journal: Journal, row: Any, path: Path) -> None:
+    try:
+        if "batch_tokens" in row:
+            journal.batch_tokens = int(row["batch_tokens"])
+            return
+        scored = journal.scored.setdefault(row["stage"], {})
+        for number, (nats, tokens, num_bytes, characters, greedy) in row["sums"].items():
+            # What was scored twice, because memory ran out in between, counts as it came first.
+            scored.setdefault(int(number), Scored(nats, tokens, num_bytes, characters, greedy))
+        journal.work[row["stage"]] = journal.work.get(row["stage"], Work()) + Work(*row["work"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: expected rows as this version writes them, got: {reason(error)}") from None
 
 
 def _check_same(output: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -151,4 +154,7 @@ def _unseal(line: bytes) -> Any:
     checksum, _, text = line.partition(b" ")
     if not text or f"{zlib.crc32(text):08x}".encode() != checksum:
         return None
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

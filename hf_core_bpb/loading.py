@@ -122,6 +122,10 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
         )
         model, found = loaded
         _check_complete("--model", options.name, found)
+    if options.quantization is not None:
+        done = describe_quantization(getattr(model.config, "quantization_config", None))
+        if done != f"bitsandbytes-{options.quantization}":
+            raise InputError(f"--quantization {options.quantization}: expected weights of so many bits, got {done}")
     if options.adapter is not None:
         with _said_of("--adapter", f"a PEFT adapter of this model at {options.adapter!r}"):
             loading["adapter"] = _pin_adapter(options.adapter)
@@ -130,6 +134,8 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
         file = {"gguf_file": options.gguf_file} if own and options.gguf_file is not None else {}
         revision = options.revision if own else None
         tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision, **file, **trust)
+    if options.tokenizer is not None:
+        loading["tokenizer"] = _pin_tokenizer(options.tokenizer)
     if len(tokenizer) == len(tokenizer.all_special_ids):
         raise InputError(f"--tokenizer: expected a tokenizer at {source!r}, got one without a vocabulary")
     if (options.device_map, options.tp_plan) == (None, None) and not placed:
@@ -268,6 +274,15 @@ def _pin_adapter(name: str) -> str:
     return f"{name}@sha256:{hashlib.sha256(content).hexdigest()[:8]}"
 
 
+def _pin_tokenizer(name: str) -> str:
+    """Return a tokenizer with what pins it: its commit on the Hub, or a digest of its files."""
+    if not Path(name).is_dir():
+        return f"{name}@{_commit_of(name, None, 'tokenizer_config.json', 'tokenizer.json', 'config.json')}"
+    wanted = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece")
+    files = sorted(path for path in Path(name).iterdir() if path.name.startswith(wanted) and path.is_file())
+    return f"{name}@sha256:{hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:8]}"
+
+
 @contextmanager
 def _said_of(option: str, expected: str, hint: str = "") -> Iterator[None]:
     """Turn what the libraries raise for a place that holds no such thing into one line."""
@@ -288,9 +303,17 @@ def weights_of(folder: Path) -> str:
 
 def _resolve_revision(options: ModelOptions) -> str:
     """Return the commit that was read from the Hub's cache, or that it was a folder."""
-    from huggingface_hub import try_to_load_from_cache
-
     if Path(options.name).is_dir():
         return "folder"
-    path = try_to_load_from_cache(options.name, options.gguf_file or "config.json", revision=options.revision)
-    return Path(path).parent.name if isinstance(path, str) else options.revision or "unknown"
+    return _commit_of(options.name, options.revision, options.gguf_file or "config.json")
+
+
+def _commit_of(name: str, revision: str | None, *files: str) -> str:
+    """Return the commit that the first of these files that is in the Hub's cache is of."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in files:
+        path = try_to_load_from_cache(name, file, revision=revision)
+        if isinstance(path, str):
+            return Path(path).parent.name
+    return revision or "unknown"

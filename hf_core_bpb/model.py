@@ -34,6 +34,11 @@ class LanguageModel:
         """The dtype of the weights, as torch names it without its prefix."""
         return str(dtype_of(self.model)).removeprefix("torch.")
 
+    @property
+    def depends_on_batches(self) -> bool:
+        """Whether a token's logits depend on what is forwarded with it, as those of bitsandbytes' 8 bit do."""
+        return self.loading.get("quantization") in ("8bit", "bitsandbytes-8bit")
+
 
 def choose_max_length(model: torch.nn.Module, asked: int | None) -> int:
     """Return the context length: the model's positions, or fewer where asked for.
@@ -55,10 +60,12 @@ def choose_max_length(model: torch.nn.Module, asked: int | None) -> int:
 def describe_quantization(held: Any) -> str | None:
     """Return the method and bits of a config's `quantization_config`, or None for a model without."""
     settings: Mapping[str, Any] = held if isinstance(held, Mapping) else held.to_dict() if held is not None else {}
-    method = settings.get("quant_method")
-    if method is None:
+    if not settings:
         return None
-    bits = 4 if settings.get("load_in_4bit") else 8 if settings.get("load_in_8bit") else settings.get("bits")
+    # bitsandbytes writes its bits with an underscore or without, and early checkpoints do not name it.
+    own = next((bits for bits in (4, 8) for mark in ("", "_") if settings.get(f"{mark}load_in_{bits}bit")), None)
+    method = settings.get("quant_method", "bitsandbytes" if own is not None else "unnamed")
+    bits = own if own is not None else settings.get("bits")
     return f"{getattr(method, 'value', method)}{f'-{bits}bit' if bits is not None else ''}"
 
 

@@ -147,10 +147,9 @@ def _eval_results(run: SavedRun) -> list[EvalResult]:
     core = run.results.get("core")
     if core is not None:
         # Of some items it is not what papers print under that name.
-        limit = run.recipes["core"]["limit"]
-        name = ("CORE" if core["suite"] == "core-22" else core["suite"]) + (
-            f" (limit {limit})" if limit != "all" else ""
-        )
+        recipe = run.recipes["core"]
+        some = [f"{part} {recipe[part]}" for part in ("limit", "precision") if recipe.get(part, "all") != "all"]
+        name = ("CORE" if core["suite"] == "core-22" else core["suite"]) + (f" ({', '.join(some)})" if some else "")
         setup = {key: core[key] for key in ("protocol", "baselines", "ci95", "sample") if key in core}
         setup["signature"] = run.signatures[0]
         found.append(

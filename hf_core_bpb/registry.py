@@ -150,7 +150,9 @@ def load_task(path: Path) -> Task:
         return parse_task(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise InputError(f"{path}: expected a task file, got no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a readable UTF-8 task file, got {error}") from None
 
 

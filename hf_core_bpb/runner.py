@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hf_core_bpb.distributed import main_process_first
+from hf_core_bpb.distributed import main_process_first, process_group
 from hf_core_bpb.errors import NonFiniteError, RunError
 from hf_core_bpb.model import LanguageModel
 from hf_core_bpb.protocols import Protocol
@@ -137,7 +137,7 @@ def score_core(scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work
         source=run.source,
         baselines=run.baselines,
         tasks=results,
-        signature=_sign_core(scorer.lm, run, results),
+        signature=_sign_core(scorer, run, results),
         sample=sample,
     )
     return result, work
@@ -156,7 +156,7 @@ def run_core(scorer: Scorer, run: CoreRun) -> tuple[CoreResult, Work]:
     return score_core(scorer, prepare_core(scorer.lm, run))
 
 
-def _sign_core(lm: LanguageModel, run: CoreRun, results: Mapping[str, TaskResult]) -> str:
+def _sign_core(scorer: Scorer, run: CoreRun, results: Mapping[str, TaskResult]) -> str:
     recipes = [(name, result.revision, result.num_fewshot, *_recipe(result.task)) for name, result in results.items()]
     return sign(
         "core",
@@ -169,7 +169,7 @@ def _sign_core(lm: LanguageModel, run: CoreRun, results: Mapping[str, TaskResult
             "baselines": run.baselines,
             "limit": run.limit if run.limit is not None else "all",
             **({"precision": f"{run.precision:g}({SEED})"} if run.precision is not None else {}),
-            **_sign_tokens(lm),
+            **_sign_tokens(scorer),
             **({"first": "tokenizer"} if run.protocol.own_specials else {}),
             "truncation": "left",
             "data": digest(repr(recipes)),
@@ -183,13 +183,16 @@ def _recipe(task: Task) -> list[str]:
     return [repr(part) for part in parts]
 
 
-def _sign_tokens(lm: LanguageModel) -> dict[str, object]:
+def _sign_tokens(scorer: Scorer) -> dict[str, object]:
+    lm = scorer.lm
+    batches = {"batch-tokens": scorer.batch_tokens, "processes": process_group().num_processes}
     return {
         **({"tokenizer": lm.tokenizer_name} if lm.tokenizer_name != lm.name else {}),
         "first": describe_first_token(lm),
         "max-length": lm.max_length,
         "dtype": lm.dtype,
         **lm.loading,
+        **(batches if lm.depends_on_batches else {}),
     }
 
 
@@ -244,7 +247,7 @@ def score_bpb(scorer: Scorer, prepared: PreparedBpb) -> tuple[dict[str, BpbResul
         documents = [Scored() for _ in source.documents]
         for owner, sums in zip(prepared.owners[source.name], scored[source.name], strict=True):
             documents[owner] += sums
-        recipe = {"text": source.revision, **_sign_tokens(scorer.lm), **prepared.windows.recipe}
+        recipe = {"text": source.revision, **_sign_tokens(scorer), **prepared.windows.recipe}
         results[source.name] = BpbResult(sum(documents, Scored()), tuple(documents), sign("bpb", recipe))
     return results, work
 

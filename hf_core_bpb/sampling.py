@@ -27,10 +27,10 @@ class Stratum:
     weight: float
 
 
-def draw_order(places: Sequence[int], name: str, seed: int = SEED) -> list[int]:
+def draw_order(places: Sequence[int], name: str) -> list[int]:
     """Return the places in an order of their own by name, of which every beginning is a random sample."""
     order = list(places)
-    random.Random(f"{seed} {name}").shuffle(order)
+    random.Random(f"{SEED} {name}").shuffle(order)
     return order
 
 

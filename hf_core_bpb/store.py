@@ -88,7 +88,7 @@ def write_results(folder: Path, results: Mapping[str, Any], samples: Mapping[str
 
 def samples_path(folder: Path, name: str) -> Path:
     """Return the file of the samples of a task, or of `bpb-` and a text."""
-    return folder / "samples" / f"{_file_name(name)}.jsonl"
+    return folder / "samples" / f"{file_name(name)}.jsonl"
 
 
 def check_names(tasks: Iterable[str]) -> None:
@@ -98,7 +98,7 @@ def check_names(tasks: Iterable[str]) -> None:
             raise InputError(f"--tasks: expected a name other than {SURPRISING} and {_TEXT}..., got {name!r}")
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     """Return a name that every file system takes; a digest keeps apart what would fall together."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[-100:]
     return plain if plain == name else f"{plain}-{digest(name)}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from jinja2 import TemplateError, Undefined, meta
 
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.sandbox import environment as sandbox
 
 
@@ -49,13 +49,13 @@ def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mappi
         template = environment().text(source)
         _check_columns(source, where, columns)
     except TemplateError as error:
-        raise InputError(f"{where}: expected a jinja2 template, got {error}: {source!r}") from None
+        raise InputError(f"{where}: expected a jinja2 template, got {error.message}: {source!r}") from None
 
     def render(row: Mapping[str, Any]) -> str:
         try:
             return sandbox.render(template, row)
         except Exception as error:  # a template can raise whatever its filters and methods raise
-            raise InputError(f"{where}: expected a row that fits {source!r}, got {error}") from None
+            raise InputError(f"{where}: expected a row that fits {source!r}, got {reason(error)}") from None
 
     return render
 
@@ -66,13 +66,13 @@ def compile_value(source: str, where: str, columns: list[str]) -> Callable[[Mapp
         expression = environment().expression(source)
         _check_columns(f"{{{{ {source} }}}}", where, columns)
     except TemplateError as error:
-        raise InputError(f"{where}: expected a jinja2 expression, got {error}: {source!r}") from None
+        raise InputError(f"{where}: expected a jinja2 expression, got {error.message}: {source!r}") from None
 
     def evaluate(row: Mapping[str, Any]) -> Any:
         try:
             value = sandbox.evaluate(expression, row)
         except Exception as error:
-            raise InputError(f"{where}: expected a row that fits {source!r}, got {error}") from None
+            raise InputError(f"{where}: expected a row that fits {source!r}, got {reason(error)}") from None
         if isinstance(value, Undefined):
             raise InputError(f"{where}: expected a row that fits {source!r}, got nothing there")
         return value

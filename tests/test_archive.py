@@ -4,6 +4,9 @@ import hashlib
 import io
 import stat
 import zipfile
+from email.message import Message
+from urllib.error import URLError
+from urllib.response import addinfourl
 
 import pytest
 
@@ -74,13 +77,25 @@ def test_what_is_no_zip_file_is_refused(tmp_path):
         archive.open_bundle(str(tmp_path / "gone"))
 
 
-class Answer(io.BytesIO):
-    def __init__(self, content, address):
-        super().__init__(content)
-        self.address = address
+@pytest.fixture
+def answers(monkeypatch):
+    """What https addresses answer with, by address: content, or where they redirect to; and what was asked."""
+    held, asked = {}, []
 
-    def geturl(self):
-        return self.address
+    def answer(self, request):
+        asked.append(request.full_url)
+        found = held.get(request.full_url)
+        if found is None:
+            raise URLError("refused")
+        headers = Message()
+        if isinstance(found, str):
+            headers["Location"] = found
+        made = addinfourl(io.BytesIO(b"" if isinstance(found, str) else found), headers, request.full_url)
+        made.code, made.msg = (302, "Found") if isinstance(found, str) else (200, "OK")
+        return made
+
+    monkeypatch.setattr(archive.urllib.request.HTTPSHandler, "https_open", answer)
+    return held, asked
 
 
 def test_a_damaged_archive_is_refused(tmp_path, cache):
@@ -113,49 +128,49 @@ def test_an_address_that_is_none_or_answers_nothing_is_refused(address):
         ("https://example.org/b.zip\n?token=SECRET", "expected an https address, got"),
         ("https://127.0.0.1:9/b.zip?token=SECRET#SECRET", "expected a zip file at https://127.0.0.1:9/b.zip, got"),
         ("https://[x]/?SECRET", "https://..."),
-        ("https://example.org/moved?token=SECRET", "to stay on https, got http://example.org/b.zip"),
+        ("https://example.org/http?SECRET", "to stay on https, got http://example.org/b.zip"),
+        ("https://example.org/s3?SECRET", "expected a zip file at https://example.org/s3, got: HTTP status 302"),
         ("https://example.org/b.zip?token=SECRET", "expected a zip file, got https://example.org/b.zip: File is not"),
     ],
 )
-def test_what_is_secret_in_an_address_is_never_said(monkeypatch, address, message):
-    if "example.org" in address:
-        held = address if "moved" not in address else "http://example.org/b.zip?token=SECRET"
-        monkeypatch.setattr(archive.urllib.request, "urlopen", lambda request, timeout: Answer(b"no", held))
+def test_what_is_secret_in_an_address_is_never_said(answers, address, message):
+    held, _ = answers
+    held["https://example.org/b.zip?token=SECRET"] = b"no"
+    held["https://example.org/http?SECRET"] = "http://example.org/b.zip?token=SECRET"
+    held["https://example.org/s3?SECRET"] = "s3://example.org/b.zip?token=SECRET"
     with pytest.raises(InputError) as caught:
         archive.open_bundle(address)
     assert message in str(caught.value)
     assert "SECRET" not in str(caught.value)
 
 
-def test_an_address_is_fetched_once(tmp_path, monkeypatch):
+def test_an_address_is_fetched_once(tmp_path, answers):
+    held, asked = answers
     content = pack(tmp_path / "b.zip", GOOD).read_bytes()
-    asked = []
-
-    def open_address(request, timeout):
-        asked.append(request.full_url)
-        return Answer(content, request.full_url)
-
-    monkeypatch.setattr(archive.urllib.request, "urlopen", open_address)
-    first = archive.open_bundle("https://example.org/b.zip")
-    assert archive.open_bundle("https://example.org/b.zip") == first
-    assert asked == ["https://example.org/b.zip"]
+    held["https://example.org/moved"] = "https://example.org/b.zip"
+    held["https://example.org/b.zip"] = content
+    first = archive.open_bundle("https://example.org/moved")
+    assert archive.open_bundle("https://example.org/moved") == first
+    assert asked == ["https://example.org/moved", "https://example.org/b.zip"]
     assert first[1] == "sha256:" + hashlib.sha256(content).hexdigest()
     assert (first[0] / "core.yaml").read_text() == GOOD["core.yaml"]
 
 
-def test_only_https_is_fetched_and_followed(monkeypatch):
+def test_only_https_is_fetched_and_followed(answers, monkeypatch):
+    held, asked = answers
     for address in ("http://example.org/b.zip", "file:///etc/passwd"):
         with pytest.raises(InputError, match="expected an https address, got"):
             archive.open_bundle(address)
-    monkeypatch.setattr(
-        archive.urllib.request, "urlopen", lambda request, timeout: Answer(b"", "http://example.org/elsewhere")
-    )
+    held["https://example.org/b.zip"] = "http://example.org/elsewhere"
+    monkeypatch.setattr(archive.urllib.request.HTTPHandler, "http_open", lambda self, request: asked.append("http"))
     with pytest.raises(InputError, match="to stay on https, got http://example.org/elsewhere"):
         archive.open_bundle("https://example.org/b.zip")
+    assert asked == ["https://example.org/b.zip"]
 
 
-def test_a_download_larger_than_a_bundle_stops(monkeypatch):
+def test_a_download_larger_than_a_bundle_stops(answers, monkeypatch):
+    held, _ = answers
+    held["https://example.org/b.zip"] = b"xxxx"
     monkeypatch.setattr(archive, "MAX_PACKED_BYTES", 3)
-    monkeypatch.setattr(archive.urllib.request, "urlopen", lambda request, timeout: Answer(b"xxxx", request.full_url))
     with pytest.raises(InputError, match="expected at most 3 bytes"):
         archive.open_bundle("https://example.org/b.zip")

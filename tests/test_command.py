@@ -269,14 +269,16 @@ def test_options_reach_the_run(hub, tmp_path):
     assert "expected a folder without results (or --overwrite), got out" in again.stderr
 
 
-OF_CORE = "--tasks, --source, --bundle, --baselines, --limit, --precision"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--eval", "core", "--text", "a.txt"], "--text: expected --eval to hold bpb, got --eval core"),
-        (["--eval", "bpb", "--limit", "3"], f"{OF_CORE}: expected --eval to hold core, got --eval bpb"),
+        (["--eval", "core", "--stride", "3"], "--stride: expected --eval to hold bpb, got --eval core"),
+        (["--eval", "core", "--documents", "alone"], "--documents: expected --eval to hold bpb, got --eval core"),
+        (["--eval", "bpb", "--limit", "3"], "--limit: expected --eval to hold core, got --eval bpb"),
+        (["--eval", "bpb", "--suite", "core-11"], "--suite: expected --eval to hold core, got --eval bpb"),
+        (["--eval", "bpb", "--protocol", "dclm"], "--protocol: expected --eval to hold core, got --eval bpb"),
+        (["--suite", "core-11", "--tasks", "piqa"], "--suite: expected a suite or --tasks, got both"),
         (["--revision", "main"], "--revision: expected --model with it, got none"),
     ],
 )

@@ -15,6 +15,7 @@ from tiny_models import build_tiny_model
 from hf_core_bpb import bits_per_byte, evaluate_core
 from hf_core_bpb.cli import main
 from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.sources import plan_core
 
 CHOICE = {"query": "What is it?", "choices": ["the sea", "the river"], "gold": 0}
 
@@ -141,8 +142,6 @@ def test_logits_that_are_not_finite_are_named_by_item_and_document_and_never_rig
 
 
 def _context(tokenizer, bundle, index):
-    from hf_core_bpb.sources import plan_core
-
     run = plan_core(tasks=["mine"], source="bundle", bundle=bundle)
     data = run.load(run.tasks[0])
     return run.protocol.select("language_modeling", data.examples, None)[index].contexts[0]
@@ -179,6 +178,31 @@ def test_files_of_a_bundle_that_are_damaged_are_refused_with_their_name(tokenize
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         evaluate_core(build_tiny_model(), tokenizer, tasks=["mine"], source="bundle", bundle=tmp_path)
+
+
+@pytest.mark.parametrize("place", ["../../secret.jsonl", "/etc/passwd", "a\0b", "\ud800", "circle/a.jsonl"])
+def test_rows_outside_a_bundle_are_not_read(tokenizer, tmp_path, place):
+    bundle = write_bundle(tmp_path / "b", {"mine": ("multiple_choice", 0, " ", [CHOICE])})
+    (bundle / "eval_data" / "mine.jsonl").rename(tmp_path / "secret.jsonl")
+    (bundle / "eval_data" / "circle").symlink_to("circle")
+    config = bundle / "core.yaml"
+    config.write_text(config.read_text().replace("dataset_uri: mine.jsonl", f"dataset_uri: {json.dumps(place)}"))
+    with pytest.raises(
+        InputError, match=r"(dataset_uri: expected a file in the bundle|expected the rows of mine), got"
+    ):
+        evaluate_core(build_tiny_model(), tokenizer, tasks=["mine"], source="bundle", bundle=bundle)
+
+
+def test_items_are_named_by_their_place_among_all(tokenizer, tmp_path):
+    rows = [{**CHOICE, "query": f"{n} is?", "choices": ["a", "b"]} for n in range(300)]
+    bundle = write_bundle(tmp_path / "b", {"mine": ("multiple_choice", 0, "", rows)})
+    run = plan_core(tasks=["mine"], source="bundle", bundle=bundle)
+    shown = run.protocol.select("multiple_choice", run.load(run.tasks[0]).examples, None)
+    row = int(shown[280].contexts[0].split()[0])
+    rows[row] |= {"query": "", "choices": ["", ""]}
+    (bundle / "eval_data" / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="mine, item 280: expected"):
+        evaluate_core(build_tiny_model(), tokenizer, tasks=["mine"], source="bundle", bundle=bundle)
 
 
 def test_a_line_of_several_megabytes_is_one_document(tokenizer, tmp_path, monkeypatch):

@@ -65,6 +65,8 @@ def test_no_share_is_certain_and_no_accuracy_leaves_its_range():
     assert (low, high) == (0.0, pytest.approx(0.03, abs=0.01))
     low, high = shares_ci95([Share(100, 100)])
     assert (low, high) == (pytest.approx(0.97, abs=0.01), 1.0)
+    assert shares_ci95([Share(49, 50)])[1] <= 1.0
+    assert shares_ci95([Share(1, 50)])[0] >= 0.0
 
 
 def items(verdicts, categories=None):

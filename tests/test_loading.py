@@ -13,9 +13,10 @@ from gguf_files import write_gguf
 from naive import nats_of
 from tiny_models import build_tiny_model
 
-from hf_core_bpb import bits_per_byte, loading
+from hf_core_bpb import bits_per_byte, command, loading
 from hf_core_bpb.cli import main
-from hf_core_bpb.errors import RunError
+from hf_core_bpb.distributed import OneProcess
+from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.scaling.parameters import count_parameters
 
 TEXT = "The river ran to the sea, and the sea was wide; what is it? The other one. " * 3
@@ -154,6 +155,33 @@ def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_wer
     assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "4bit", model="kept")) == 2
     wrong = f"--quantization: expected weights that are not quantised, got bitsandbytes-{name}"
     assert wrong in capsys.readouterr().err
+    # As early files say it, which do not name the method.
+    path = tmp_path / "kept" / "config.json"
+    config = json.loads(path.read_text())
+    del config["quantization_config"]["quant_method"]
+    path.write_text(json.dumps(config))
+    assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "8bit", model="kept")) == 2
+    assert wrong in capsys.readouterr().err
+
+
+def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, capsys, monkeypatch):
+    options = ["--quantization", "8bit", "--batch-tokens", "64"]
+    assert main(command_of(folder, tmp_path / "run", *options)) == 0
+    assert (
+        "|quantization:8bit|batch-tokens:64|processes:1|"
+        in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    )
+    assert main(command_of(folder, tmp_path / "plain", "--batch-tokens", "64")) == 0
+    assert "batch-tokens" not in json.loads((tmp_path / "plain" / "results.json").read_text())["signature"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_results", stop)
+        assert main(command_of(folder, tmp_path / "cut", *options)) == 130
+    assert main(command_of(folder, tmp_path / "cut", *options[:-1], "32")) == 2
+    assert "got another: batch-tokens 64, now 32" in capsys.readouterr().err
 
 
 def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
@@ -178,6 +206,56 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     options = ["--adapter", str(tmp_path / "pickled")]
     assert main(command_of(folder, tmp_path / "refused", *options)) == 2
     assert "--adapter: expected adapter_model.safetensors at" in capsys.readouterr().err
+
+
+def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folder, tmp_path, capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_results", stop)
+        assert main(command_of(folder, tmp_path / "run")) == 130
+    assert main(command_of(folder, tmp_path / "run", "--attn-implementation", "eager")) == 2
+    assert "got another: attention None, now eager" in capsys.readouterr().err
+    assert main(command_of(folder, tmp_path / "run")) == 0
+
+
+def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("before")
+    before = loading.weights_of(tmp_path)
+    (tmp_path / "README.md").write_text("after")
+    assert loading.weights_of(tmp_path) == before
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
+    assert loading.weights_of(tmp_path) != before
+
+
+def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder, hub, tmp_path, capsys):
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(build_tiny_model("llama"), LoraConfig(r=4, target_modules=["q_proj"]))
+    place = hub.root / "models" / "owner" / "adapter"
+    adapted.save_pretrained(place)
+    tokenizer = ["--tokenizer", "owner/short"]
+    assert main(command_of(folder, tmp_path / "run", "--adapter", "owner/adapter", *tokenizer)) == 0
+    signature = json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    assert f"|adapter:owner/adapter@{'5' * 40}|" in signature
+    assert f"|tokenizer:owner/short@{'5' * 40}|" in signature
+    capsys.readouterr()
+    assert main(command_of(folder, tmp_path / "no", "--adapter", "owner/short")) == 2
+    wrong = "--adapter: expected adapter_model.safetensors at 'owner/short', got none"
+    assert wrong in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_tokenizer_of_a_folder_is_pinned_by_its_files(folder, tmp_path):
+    shutil.copytree(folder / "plain", tmp_path / "other")
+    files = ("tokenizer.json", "tokenizer_config.json")
+    assert {path.name for path in (tmp_path / "other").glob("*token*")} == set(files)
+    content = b"".join((tmp_path / "other" / name).read_bytes() for name in files)
+    assert main(command_of(folder, tmp_path / "run", "--tokenizer", str(tmp_path / "other"))) == 0
+    pinned = f"|tokenizer:{tmp_path / 'other'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
+    assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
 
 def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, tokenizer, tmp_path, capsys):
@@ -316,6 +394,36 @@ def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys,
 
 
 @pytest.mark.parametrize(
+    ("options", "processes", "fsdp", "message"),
+    [
+        ({"device_map": "auto"}, 2, False, "--device-map: expected one process, which the devices belong to, got 2"),
+        (
+            {"device_map": "auto"},
+            2,
+            True,
+            "--device-map: expected one way to spread the model, got --device-map and acc",
+        ),
+        (
+            {"tp_plan": "auto", "quantization": "4bit"},
+            2,
+            False,
+            "expected a whole model on each process, got --tp-plan",
+        ),
+        ({"quantization": "8bit"}, 2, True, "expected a whole model on each process, got accelerate launch --use_fsdp"),
+        ({"quantization": "8bit", "gguf_file": "a"}, 1, False, "expected weights that are not quantised, got a GGUF"),
+    ],
+)
+def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loaded(
+    monkeypatch, options, processes, fsdp, message
+):
+    monkeypatch.setattr(loading, "process_group", lambda: OneProcess(torch.device("cpu"), num_processes=processes))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", str(fsdp))
+    with pytest.raises(InputError) as caught:
+        loading.check_loading(loading.ModelOptions("m", **options))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("options", "package", "extra"),
     [
         (["--adapter", "a"], "peft", "adapters"),
@@ -337,6 +445,12 @@ def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path,
         options = ["--tokenizer", str(folder / "plain")]
         assert main(command_of(folder, tmp_path / "run", *options, model=str(tmp_path / "model.gguf"))) == 2, size
         assert "error: --model: expected a causal language model at" in capsys.readouterr().err.splitlines()[-1]
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        shutil.copytree(folder / "plain", tmp_path / name)
+        path = tmp_path / name / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / name))) == 2, name
+        assert "error: --model: expected a" in capsys.readouterr().err.splitlines()[-1]
     for name, value in (("num_attention_heads", 0), ("hidden_size", "wide"), ("max_position_embeddings", 1)):
         shutil.copytree(folder / "plain", tmp_path / name)
         path = tmp_path / name / "config.json"

@@ -113,6 +113,37 @@ def test_whatever_others_wrote_into_the_model_index_stays_as_it_was(run):
     assert made.endswith("---\nWords.\n")
 
 
+def test_results_of_others_of_the_same_thing_and_entries_of_other_models_stay(run):
+    task = read_run(run).results["core"]["tasks"]["piqa"]["dataset"]
+    same = {"dataset": {"type": task["path"], "name": "piqa"}, "metrics": [{"type": "accuracy", "value": 0.1}]}
+    card = {"model-index": [{"name": "short", "results": [same | {"source": {"name": "somebody"}}]}]}
+    made = files_of(read_run(run), "owner/short", {"README.md": f"---\n{yaml.safe_dump(card)}---\n"})["README.md"]
+    assert front_of(made)["model-index"][0]["results"][0] == card["model-index"][0]["results"][0]
+    others = {"model-index": [{"name": "one", "results": []}, {"name": "two", "results": []}]}
+    made = files_of(read_run(run), "owner/short", {"README.md": f"---\n{yaml.safe_dump(others)}---\n"})["README.md"]
+    assert front_of(made)["model-index"][:2] == others["model-index"]
+    assert front_of(made)["model-index"][2]["name"] == "short"
+
+
+def test_what_a_run_was_is_published_with_it(run, tmp_path):
+    entries = yaml.safe_load(files_of(read_run(run), "owner/short", {})[".eval_results/hf_core_bpb.yaml"])
+    assert [entry["notes"] for entry in entries] == [read_run(run).signatures[0]]
+    shutil.copytree(run, tmp_path / "sampled")
+    path = tmp_path / "sampled" / "results.json"
+    results = json.loads(path.read_text())
+    sample = {"half_width": 0.01, "num_items": 4, "num_all": 9}
+    results["core"] |= {"suite": "core-22", "sample": sample, "source": "bundle"}
+    results["signatures"][0] = results["signatures"][0].replace("|limit:4|", "|limit:all|precision:0.02(1234)|")
+    path.write_text(json.dumps(results))
+    files = files_of(read_run(tmp_path / "sampled"), "owner/short", {})
+    core = front_of(files["README.md"])["model-index"][0]["results"][0]
+    # It is not what papers print under that name.
+    assert core["dataset"]["name"] == core["metrics"][0]["name"] == "CORE (precision 0.02(1234))"
+    assert core["metrics"][0]["args"]["sample"] == sample
+    # Rows of a bundle are of no dataset of the Hub.
+    assert ".eval_results/hf_core_bpb.yaml" not in files
+
+
 def test_tasks_of_one_dataset_are_results_of_their_own_and_another_run_takes_none_away(run, tmp_path):
     shutil.copytree(run, tmp_path / "two")
     path = tmp_path / "two" / "results.json"

@@ -5,15 +5,20 @@ import json
 import math
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from command import run_command
+from matplotlib.collections import LineCollection
 
 from hf_core_bpb.cli import main
 from hf_core_bpb.comparing.saved import read_run
 from hf_core_bpb.report.charts import Bar, bars, cloud, histogram, scatter
 from hf_core_bpb.report.html import render_page
+from hf_core_bpb.report.pictures import _tasks, save_pictures
+from hf_core_bpb.report.relations import relations_of
+from hf_core_bpb.store import samples_path
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert('x')</script>"
@@ -231,6 +236,41 @@ def test_names_are_text_in_pictures_and_what_is_not_known_of_one_is_said(folder,
     assert "agree on every pair that is told apart by both." in page
 
 
+def test_every_picture_has_a_file_of_its_own_and_bars_the_intervals_of_their_tasks(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "results.json"
+    results = json.loads(path.read_text())
+    (_, text), *_ = results["bpb"].items()
+    names = [f"/data/{'x' * 90}/{letter}.txt" for letter in "ab"]
+    rows = (tmp_path / "run" / "samples" / f"bpb-{next(iter(results['bpb']))}.jsonl").read_text()
+    results["bpb"] = dict.fromkeys(names, text)
+    path.write_text(json.dumps(results))
+    for name in names:
+        samples_path(tmp_path / "run", f"bpb-{name}").write_text(rows)
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    paths = save_pictures(tmp_path / "png", [read_run(tmp_path / "run"), read_run(tmp_path / "again")])
+    assert len(set(paths)) == len(paths) == 5
+    run = read_run(folder)
+    (axes,) = _tasks([run], list(run.items)).axes
+    (lines,) = [held for held in axes.collections if isinstance(held, LineCollection)]
+    for (begin, end), task in zip(lines.get_segments(), run.results["core"]["tasks"].values(), strict=True):
+        centered = [(share - task["random_baseline"]) / (1 - task["random_baseline"]) for share in task["ci95"]]
+        assert [begin[0], end[0]] == pytest.approx(centered)
+
+
+def test_runs_of_other_suites_or_recipes_are_not_shown_as_if_they_were_alike(folder, tmp_path):
+    first, second = (read_run(Path(rescored(folder, tmp_path / n, n, 10**6, 0.1, 1.5))) for n in "ab")
+    assert [relation.name for relation in relations_of([first, second])][-1] == "core-over-size"
+    assert "recipes differ" not in render_page([first, second])
+    assert "at most 4 items a task" not in render_page([first])
+    second.results["signatures"] = [part.replace("|limit:all|", "|limit:4|") for part in second.results["signatures"]]
+    second.results["signature"] = " ".join(second.results["signatures"])
+    assert "recipes differ" in render_page([first, second])
+    assert "at most 4 items a task" in render_page([second])
+    second.results["core"]["suite"] = "core-22"
+    assert relations_of([first, second]) == []
+
+
 def test_pictures_go_into_a_folder_that_can_be_written(folder, tmp_path, capsys):
     (tmp_path / "file").touch()
     arguments = ["--output", str(tmp_path / "x.html"), "--png", str(tmp_path / "file")]
@@ -253,7 +293,17 @@ def test_a_folder_without_a_run_and_results_that_lack_something_are_one_line(fol
     shutil.copytree(folder, mixed)
     path = mixed / "samples" / "bpb-scripts.jsonl"
     path.write_text(path.read_text().replace('"nats": 2', '"nats": 3'))
+    cut = tmp_path / "cut"
+    shutil.copytree(folder, cut)
+    path = cut / "samples" / "piqa.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    other_bytes = tmp_path / "other bytes"
+    shutil.copytree(folder, other_bytes)
+    path = other_bytes / "samples" / "bpb-scripts.jsonl"
+    path.write_text(re.sub(r'"bytes": (\d)', r'"bytes": 1\1', path.read_text(), count=1))
     for place, message in (
+        (cut, "piqa: samples of other items than those of results.json"),
+        (other_bytes, "scripts: samples whose bytes are not those of results.json"),
         (tmp_path, "of a finished run"),
         (older, "got one without 'ci95'"),
         (other, "expected results.json as this version writes it, got"),

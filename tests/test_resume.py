@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -234,6 +235,15 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path, written):
     assert (journal.batch_tokens, journal.attempt) == (512, 2)
 
 
+@pytest.mark.parametrize("text", ["`", "[" * 5_000, "1", "[]", "{}", '{"stage": "a", "sums": {"1": [0]}}'])
+def test_a_line_that_no_run_writes_is_refused_whatever_its_checksum(tmp_path, text):
+    open_journal(tmp_path, RUN)
+    line = f"{zlib.crc32(text.encode()):08x} {text}\n"
+    (tmp_path / "partial" / "0001-0000.jsonl").write_text(line)
+    with pytest.raises(InputError, match=r"0001-0000\.jsonl(, line 1)?: expected (it|rows) as"):
+        open_journal(tmp_path, RUN)
+
+
 def test_a_line_that_was_cut_off_is_dropped_wherever_the_cut_is(tmp_path, written):
     content = written.read_bytes()
     last = content.rstrip(b"\n").rfind(b"\n") + 1
@@ -256,6 +266,12 @@ def test_a_journal_of_another_run_is_refused_with_what_differs(tmp_path, written
     (tmp_path / "partial" / "run.json").write_text("{}")
     with pytest.raises(InputError, match=r"run.json: expected it as it was written"):
         open_journal(tmp_path, RUN)
+
+
+def test_what_was_scored_twice_counts_as_it_came_first(tmp_path):
+    for nats in (1.0, 2.0):
+        open_journal(tmp_path, RUN).record(0, "a", {3: Scored(nats, 1)}, Work(1, 2, 3))
+    assert open_journal(tmp_path, RUN).scored == {"a": {3: Scored(1.0, 1)}}
 
 
 def test_a_journal_that_cannot_be_written_says_so(tmp_path, written):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from bundles import write_bundle
 from command import run_command
 from test_resume import ONE_THREAD, results_of, start, wait_for_rows
@@ -13,8 +14,9 @@ from trainers import logged, make_trainer
 
 from hf_core_bpb import CoreBpbCallback, evaluate_core
 from hf_core_bpb.cli import main
-from hf_core_bpb.errors import InputError
-from hf_core_bpb.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
+from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.sampling import Stratum, draw_order, first_sizes, half_width, next_sizes
+from hf_core_bpb.sources import plan_core
 
 # Core-11's items and v1 baselines, and accuracies as of a small and of a good model.
 SIZES = [1172, 2376, 3270, 1221, 10042, 14042, 500, 1838, 1954, 1000, 1267]
@@ -103,7 +105,6 @@ def test_every_task_has_an_order_of_its_own_that_stays():
     assert draw_order(range(6), "piqa ") == draw_order(range(6), "piqa ")
     assert sorted(draw_order(range(1000), "piqa ")) == list(range(1000))
     assert draw_order(range(1000), "piqa ") != draw_order(range(1000), "boolq ")
-    assert draw_order(range(1000), "piqa ") != draw_order(range(1000), "piqa ", seed=SEED + 1)
 
 
 TASKS = {
@@ -161,6 +162,46 @@ def test_a_sample_is_the_beginning_of_each_task_s_order_scored_as_in_the_whole_r
     assert "|limit:all|precision:0.05(1234)|" in found.signature
     assert "precision" not in whole.signature
     assert whole.sample is None
+
+
+def test_categories_are_drawn_from_by_themselves_and_weigh_alike(tokenizer, tmp_path):
+    rows = [{**row, "category": "rare" if number % 4 == 0 else "common"} for number, row in enumerate(TASKS["sums"][3])]
+    bundle = write_bundle(tmp_path / "b", {"sums": (*TASKS["sums"][:3], rows)})
+    config = bundle / "core.yaml"
+    config.write_text(config.read_text() + "  has_categories: true\n")
+    asked = {"tasks": ["sums"], "source": "bundle", "bundle": bundle, "max_length": 128, "protocol": "dclm"}
+    whole = evaluate_core(build_tiny_model(), tokenizer, **asked).tasks["sums"].items
+    found = evaluate_core(build_tiny_model(), tokenizer, precision=0.08, **asked)
+    drawn = {item.index for item in found.tasks["sums"].items}
+    assert 64 < len(drawn) < 300
+    strata, right, sizes = [], [], []
+    for category in dict.fromkeys(item.category for item in whole):
+        order = draw_order([item.index for item in whole if item.category == category], f"sums {category}")
+        size = len(drawn.intersection(order))
+        assert drawn.intersection(order) == set(order[:size])
+        strata.append(Stratum("sums", order, 1 / (2 * 0.8)))
+        right.append(sum(whole[place].correct for place in order[:size]))
+        sizes.append(size)
+    assert found.sample.half_width == pytest.approx(half_width(strata, right, sizes))
+
+
+def test_what_is_not_finite_in_a_later_round_is_named_by_its_own_item(tokenizer, tmp_path):
+    rows = [{"context": f"number {n} and the river ran to", "continuation": "the sea"} for n in range(200)]
+    asked = {"tasks": ["words"], "source": "bundle", "bundle": tmp_path / "b", "max_length": 128}
+    write_bundle(tmp_path / "b", {"words": ("language_modeling", 0, " ", rows)})
+    run = plan_core(**{name: asked[name] for name in ("tasks", "source", "bundle")})
+    shown = run.protocol.select("language_modeling", run.load(run.tasks[0]).examples, None)
+    place = draw_order(range(200), "words ")[40]
+    row = int(shown[place].contexts[0].split()[1])
+    rows[row]["context"] = "Q" + rows[row]["context"]
+    (tmp_path / "b" / "eval_data" / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (letter,) = tokenizer.encode("Q", add_special_tokens=False)
+    model = build_tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+        model.transformer.wte.weight[letter] = float("nan")
+    with pytest.raises(RunError, match=f"items {place}\\)"):
+        evaluate_core(model, tokenizer, precision=0.001, **asked)
 
 
 def test_a_precision_that_only_all_items_reach_scores_all_and_gives_the_same_core(whole, bundle, tokenizer):
@@ -228,6 +269,8 @@ def test_the_callback_samples_the_same_items_first_every_time(bundle, tokenizer,
         drawn = [{item.index for item in result.tasks[name].items} for result in (first, second)]
         assert drawn[0] <= drawn[1] or drawn[1] <= drawn[0]
     assert first.num_items < 423
+    # CORE of all items is meant, and not of the fifty that a schedule takes otherwise.
+    assert first.sample.num_all == 423
 
 
 @pytest.mark.parametrize("precision", [0, -0.1, 1, float("nan")])

@@ -3,6 +3,8 @@
 import re
 import time
 import tracemalloc
+from datetime import date
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -15,8 +17,11 @@ NESTED = []
 for _ in range(5_000):
     NESTED = [NESTED]
 ROW = {
-    "text": "a_b", "options": ["x", "y"], "n": 3, "nothing": None, "long": "abc" * 100_000, "most": "a" * 1_000_000,
-    "many": list(range(100_000)), "parts": {"a": "q" * 500_000}, "nested": NESTED,
+    "text": "a_b", "options": ["x", "y"], "n": 3, "nothing": None, "long": "abc" * 100_000, "most": "a" * 499_999,
+    "many": list(range(49_000)), "parts": {"a": "q" * 400_000}, "nested": NESTED,
+    "bytes": b"a" * 30_000, "big": 10**4_000,
+    "people": [{"name": "Ann", "age": 3}, {"name": "Bo", "age": 2}], "decimal": Decimal("1E+9999999"),
+    "waves": "\N{WATER WAVE}" * 499_999, "day": date(2026, 1, 2),
 }  # fmt: skip
 
 # Ways out that have been published for jinja2 and its sandbox.
@@ -61,6 +66,8 @@ ESCAPES = [
     "{% for o in options %}{{ loop }}{% endfor %}",
     "{{ [options]|map(attribute='append')|list }}",
     "{{ text is callable }}",
+    "{{ text.__doc__ }}",
+    "{{ [text]|map(attribute='__doc__')|list|length }}",
 ]
 
 
@@ -74,7 +81,7 @@ def test_known_ways_out_are_refused(source):
 
 ENDLESS = [
     "{% for a in range(500) %}{% for b in range(500) %}{% for c in range(500) %}{% endfor %}{% endfor %}{% endfor %}",
-    "{% for a in many %}.{% endfor %}",
+    "{% for a in many %}{% for b in many %}.{% endfor %}{% endfor %}",
     "{% for a in long %}{% for b in long %}{% endfor %}{% endfor %}",
     "{% for a in range(10**9) %}.{% endfor %}",
     "{% for a in range(1000000000) %}.{% endfor %}",
@@ -127,6 +134,34 @@ ENDLESS = [
         )
     ),
     "{% for a in range(90000) %}{% for b in range(90000) %}{% endfor %}{% endfor %}",
+    "{{ many|sort(attribute='0,' * 1000 ~ '0')|length }}",
+    "{{ many|max(attribute='0.' * 1000 ~ '0') }}",
+    "{{ many|map(attribute='0.' * 1000 ~ '0')|list|length }}",
+    "{{ many|selectattr('0.' * 1000 ~ '0')|list|length }}",
+    "{{ many|join(attribute='0.' * 1000 ~ '0') }}",
+    "{{ range(9000)|map(attribute='x', default='A' * 400000)|sort|length }}",
+    "{{ range(9000)|map(attribute='x', default='A' * 400000)|max|length }}",
+    "{{ range(9000)|map(attribute='x', default='A' * 400000)|list|length }}",
+    "{{ most.rfind('ab' ~ 'a' * 200000) }}",
+    "{{ most.rsplit('ab' ~ 'a' * 200000)|length }}",
+    "{{ most.rsplit(sep='ab' ~ 'a' * 200000)|length }}",
+    "{{ most.rpartition('ab' ~ 'a' * 200000)|length }}",
+    "{% for i in many %}{% if (" + ("i" + ".real" * 20 + ",") * 29 + ") %}{% endif %}{% endfor %}",
+    "{% for i in range(5000) %}{% if (" + "i," * 1900 + ") %}{% endif %}{% endfor %}",
+    "{% for i in range(5000) %}{% if (" + "1+1," * 900 + ") %}{% endif %}{% endfor %}",
+    "{{ bytes.replace(bytes[0:1], bytes)|length }}",
+    "{{ bytes.strip(bytes)|length }}",
+    "{{ decimal|int }}",
+    "{{ waves|sort|length }}",
+    "{{ waves|list|length }}",
+    "{{ waves|map('upper')|list|length }}",
+    "{{ (parts.keys() - ['zz'])|join }}",
+    "{% for a in many %}{% if most.count('ba') %}{% endif %}{% endfor %}",
+    "{% for a in many %}{% for b in many %}{% if big * big %}{% endif %}{% endfor %}{% endfor %}",
+    "{% if ('f' * 400000)|int(0, 16) % 7 %}{% endif %}",
+    "{{ 5|round(-9999999) }}",
+    "{% for a in range(4) %}{{ long }}{% endfor %}",
+    "{{ [0] * 50001 }}",
     "{{ nested }}",
     "{{ nested == nested[0] }}",
     "{{ " + "(" * 300 + "1" + ")" * 300 + " }}",
@@ -134,6 +169,8 @@ ENDLESS = [
     "{{ 1" + "+1" * 900 + " }}",
     "{{ text" + ".a" * 1900 + " }}",
     "{% if n %}" * 150 + "{% endif %}" * 150,
+    "{% for i in options %}" * 25 + "{% endfor %}" * 25,
+    "{{ 0x" + "f" * 3900 + " }}",
 ]
 
 
@@ -151,7 +188,8 @@ def test_what_would_never_end_or_fill_the_memory_is_refused_soon_and_small(sourc
 
 EXPRESSIONS = [
     "range(10 * 1000 * 1000)", "options * 100000000", "long.replace('', long)", "9 ** 9", "''.__class__", "options.pop",
-    "text.split", "options|map('upper')", "1 }}{{ 2", "[" * 300 + "]" * 300,
+    "text.split", "options|map('upper')", "parts.values()", "[most, most]", "[0] * 50001",
+    "1 }}{{ 2", "[" * 300 + "]" * 300,
 ]  # fmt: skip
 
 
@@ -168,14 +206,36 @@ def test_what_prompts_need_works():
         ("{{ text.replace('_', ' ', 1)|capitalize }} {{ 2 * n }} {{ n % 2 }} {{ '-' * n }}", "A b 6 1 ---"),
         ("{{ ', '.join(options) }}{{ text|replace('_', '') }}{{ options.index('y') }}", "x, yab1"),
         ("{% for i in range(n) %}{% for o in options %}{{ i }}{{ o }}{% endfor %}{% endfor %}", "0x0y1x1y2x2y"),
+        (
+            "{% for o in options %}{{ (' ' ~ o ~ '-').strip().rstrip('-') }}{{ ', '.join(options) }}"
+            "{{ o.replace('x', 'z') }}{{ o.rsplit(' ', 1)|last }}{% endfor %}",
+            "xx, yzxyx, yyy",
+        ),
+        ("{{ ([0] * 49999)|length }}", "49999"),
         ("{{ many[:500]|length }}{{ most[-2:] }}", "500aa"),
         ("{{ 'aaa'|replace('a', 'b', count=0) }}{{ 'aaa'|replace('a', 'b', count=1) }}", "aaabaa"),
         ("{{ 'aaa'.replace('a', 'b', -1) }}{{ '--a-'.strip('-') }}{{ ' a '|trim }}", "bbbaa"),
         (
             "{{ [1, 2]|sum }}{{ 2.345|round(2) }}{{ options|select('eq', 'x')|first }}{{ parts.a|length }}",
-            "32.35x500000",
+            "32.35x400000",
         ),
         ("{{ (text.upper().split('_')[1] ~ n)[::-1] }}{{ 1 if n is odd else 2 }}{{ n is defined }}", "3B1True"),
+        (
+            "{{ people|join(' ', attribute='name') }}{{ people|sum('age') }}{{ people|sum(attribute='age', start=1) }}",
+            "Ann Bo56",
+        ),
+        (
+            "{% for p in people|sort(attribute='age') %}{{ p.name }}{{ (loop.nextitem|default(p)).age }}{% endfor %}",
+            "Bo3Ann3",
+        ),
+        (
+            "{{ text.rsplit('_', 1)|first }}{{ text.rsplit('_', maxsplit=1)|last }}{{ text.rfind('b') }}{{ day }}",
+            "ab22026-01-02",
+        ),
+        (
+            "{{ people|map(attribute='age')|max }}{{ people|selectattr('age', 'gt', 2)|map(attribute='name')|first }}",
+            "3Ann",
+        ),
         ("{{ " + "(" * 30 + "1" + ")" * 30 + " }}{{ text" + "|upper" * 27 + " }}", "1A_B"),
     ):
         assert compile_text(source, "prompt", list(ROW))(ROW) == expected
@@ -192,6 +252,9 @@ def test_what_prompts_need_works():
         ("{{ options ~ text }}", "a list where text is needed"),
         ("{{ [options]|join }}", "a list where text is needed"),
         ("{{ parts }}", "a dict where text is needed"),
+        ("{{ bytes }}", "a bytes where a value is needed"),
+        ("{{ parts.keys() - ['zz'] }}", "a set where a value is needed"),
+        ("{{ options.index('z' * 400000) }}", "zzzz\\.\\.\\.$"),
     ],
 )
 def test_what_is_no_text_is_not_written_as_python_would_write_it(source, said):

@@ -28,7 +28,13 @@ def test_the_last_counts_that_were_logged_are_taken(tmp_path):
     found = find_trained(write_state(tmp_path, [*history, {"eval_loss": 1.0}]), None, PARAMETERS)
     assert found == Trained(9, 11.0, "trainer_state.json")
     # FLOPs that could not be counted are 6 N D.
-    for unknown in ({}, {"scale/flops": float("nan")}, {"scale/flops": 0}, {"scale/flops": "many"}):
+    for unknown in (
+        {},
+        {"scale/flops": float("nan")},
+        {"scale/flops": 0},
+        {"scale/flops": float("inf")},
+        {"scale/flops": "many"},
+    ):
         state = write_state(tmp_path, [{"scale/target_tokens": 9} | unknown])
         assert find_trained(state, None, PARAMETERS).flops == 6 * 80 * 9
 
@@ -38,7 +44,7 @@ def test_nothing_is_known_where_nothing_was_left(tmp_path):
     for text in ("{", "[]", '{"log_history": 3}', '{"log_history": [3]}', '{"log_history": [{"loss": 1}]}', "\udcff"):
         (tmp_path / "trainer_state.json").write_bytes(text.encode(errors="surrogateescape"))
         assert find_trained(tmp_path, None, PARAMETERS) is None
-    for tokens in (float("nan"), 0, "many", None):
+    for tokens in (float("nan"), float("inf"), 0, "many", None):
         assert find_trained(write_state(tmp_path, [{"scale/target_tokens": tokens}]), None, PARAMETERS) is None
 
 

@@ -19,6 +19,7 @@ from hf_core_bpb.errors import InputError, reason
 # What is a model's own, or changes no number by more than rounding: said, and no reason to refuse.
 _OF_THE_MODEL = (
     "first", "dtype", "tokenizer", "version", "quantization", "adapter", "gguf", "attention", "compiled", "remote-code",
+    "batch-tokens", "processes",
 )  # fmt: skip
 # Only what both have scored is compared, and each drew it at random.
 _OF_THE_SAMPLE = ("precision",)

@@ -131,12 +131,11 @@ def _text(run: SavedRun, name: str, text: Mapping[str, Any]) -> Values:
     compressors = {key: f"{value:.4f}" for key, value in text["compressors"].items()}
     known = [row["nats"] / math.log(2) / row["bytes"] for row in run.documents[name] if row["bytes"]]
     marks = [(run.name.rsplit("/", 1)[-1][:24], text["bpb"]), *text["compressors"].items()]
-    unknown = "-"
     cells = [
         f"{text['bpb']:.4f}",
         "-" if text["ci95"] is None else _interval(text["ci95"], "{:.3f}"),
-        unknown if text["bits_per_character"] is None else f"{text['bits_per_character']:.4f}",
-        unknown if text["token_perplexity"] is None else f"{text['token_perplexity']:.6g}",
+        "-" if text["bits_per_character"] is None else f"{text['bits_per_character']:.4f}",
+        "-" if text["token_perplexity"] is None else f"{text['token_perplexity']:.6g}",
         f"{text['documents']:,}",
         f"{text['bytes']:,}",
         *compressors.values(),

@@ -1,6 +1,5 @@
 """The charts of a report as PNG files."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from hf_core_bpb.comparing.plot import plain_text
 from hf_core_bpb.comparing.saved import SavedRun
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.report.relations import Relation, relations_of
+from hf_core_bpb.store import file_name
 
 _COLOURS = ("#0b6e99", "#c2410c", "#5b7f2b", "#7c3aed", "#4c566a")
 
@@ -31,7 +31,7 @@ def save_pictures(folder: Path, runs: Sequence[SavedRun]) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in drawn:
-            path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', name)[:100]}.png"
+            path = folder / f"{file_name(name)}.png"
             figure.savefig(path, dpi=150)
             paths.append(path)
     except OSError as error:

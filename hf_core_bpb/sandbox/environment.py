@@ -1,6 +1,7 @@
 """jinja2's sandbox as prompts need it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from operator import index
 from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes, pass_context
@@ -9,13 +10,13 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hf_core_bpb.sandbox.functions import FILTERS, METHODS, OWN_METHODS, TESTS, concat, text_of
-from hf_core_bpb.sandbox.grammar import CONCAT, ROUNDS, TOO_DEEP, WEIGHED, check, weighing
+from hf_core_bpb.sandbox.grammar import CONCAT, ROUNDS, STEPPED, TOO_DEEP, WEIGHED, check, weighing
 from hf_core_bpb.sandbox.work import begin, check_size, work_of
 
 # The longest template of the suites has 400 characters.
 MAX_SOURCE = 4_000
 # What a round of a loop takes beside what it makes.
-_ROUND = "." * 100
+_ROUND = 100
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -38,7 +39,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         plain.filters = {**FILTERS, CONCAT: concat, **filters}
         plain.tests = dict(TESTS)
         self.filters = {name: _counted(plain.call_filter, name) for name in plain.filters}
-        self.filters |= {WEIGHED: _weighed, ROUNDS: _rounds}
+        self.filters |= {WEIGHED: _weighed, STEPPED: _stepped, ROUNDS: _rounds}
         self.tests = {name: _counted(plain.call_test, name) for name in plain.tests}
 
     def text(self, source: str) -> Template:
@@ -64,11 +65,16 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return tree
 
     def _compiled(self, tree: nodes.Template) -> Template:
-        return self.from_string(weighing(tree).set_environment(self))
+        try:
+            return self.from_string(weighing(tree).set_environment(self))
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            # Python has bounds of its own, on nested blocks and on the digits of numbers.
+            raise TemplateSyntaxError(f"what Python cannot take: {error}", 1) from None
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Say whether an attribute may be read: data, and the methods that are listed."""
-        return super().is_safe_attribute(obj, attr, value) and (not callable(value) or attr in METHODS)
+        is_method = callable(value) and not isinstance(value, Undefined)
+        return super().is_safe_attribute(obj, attr, value) and (not is_method or attr in METHODS)
 
     def wrap_str_format(self, value: Any) -> None:
         """Take no method of strings for formatting: a width can be any number."""
@@ -81,18 +87,21 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Compute what cannot become large."""
         work = work_of(context)
         weights = work.add(left), work.add(right)
-        if operator == "%" and isinstance(left, str | bytes):
+        if operator == "%" and isinstance(left, str):
             raise SecurityError("formatting by %")
         if operator == "*":
             for sized, weight, number in zip((left, right), weights, (right, left), strict=True):
-                if hasattr(sized, "__len__") and isinstance(number, int):
-                    check_size(weight * number)
+                if hasattr(sized, "__len__") and hasattr(number, "__index__"):
+                    check_size(weight * index(number))
         made = super().call_binop(context, operator, left, right)
         work.add(made)
         return made
 
     def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
         """Call what is safe, and of it what can grow within bounds."""
+        for name in ("_loop_vars", "_block_vars"):
+            # What jinja2 hands on to functions that take its context; there is none.
+            kwargs.pop(name, None)
         owner, name, work = getattr(obj, "__self__", None), getattr(obj, "__name__", ""), work_of(context)
         if isinstance(owner, str | list | tuple | dict):
             work.add(owner)
@@ -122,7 +131,7 @@ def evaluate(template: Template, row: Mapping[str, Any]) -> Any:
     for _ in template.root_render_func(context):
         pass
     value = context.vars["value"]
-    if isinstance(value, Iterator):
+    if isinstance(value, Iterator | KeysView | ValuesView | ItemsView):
         raise TypeError(f"a {type(value).__name__}, of which |list makes a list")
     work_of(context).add(value)
     return value
@@ -136,6 +145,8 @@ def _counted(call: Callable[..., Any], name: str) -> Callable[..., Any]:
         work = work_of(context)
         work.add([value, *args, *kwargs.values()])
         made = call(name, value, args, kwargs, context)
+        if isinstance(made, Iterator):
+            return work.each(made)
         work.add(made)
         return made
 
@@ -149,8 +160,14 @@ def _weighed(context: Context, value: Any) -> Any:
 
 
 @pass_context
+def _stepped(context: Context, value: Any) -> Any:
+    work_of(context).step()
+    return value
+
+
+@pass_context
 def _rounds(context: Context, values: Any) -> Iterator[Any]:
     work = work_of(context)
     for value in values:
-        work.add(_ROUND)
+        work.step(_ROUND)
         yield value

@@ -1,22 +1,23 @@
 """The filters, tests and methods that templates may use, and those of them that are bounded before they are called."""
 
+import re
 from collections.abc import Callable
 from datetime import date, time
 from functools import partial
 from numbers import Number
 from typing import Any
 
-from jinja2 import Undefined, filters, tests
+from jinja2 import Environment, Undefined, filters, pass_context, pass_environment, tests
 from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
 
-from hf_core_bpb.sandbox.work import check_size
+from hf_core_bpb.sandbox.work import check_size, listed
 
-_MAX_STRIPPED = 100
-_MAX_PRECISION = 100
+_MAX_STRIPPED = _MAX_SOUGHT = _MAX_PRECISION = 100
+_MAX_PATH = 4
 _FILTERS = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items", "last", "length",
-    "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title",
-    "upper",
+    "lower", "reject", "reverse", "select", "title", "upper",
 )  # fmt: skip
 _TESTS = (
     "!=", "<", "<=", "==", ">", ">=", "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float",
@@ -53,10 +54,72 @@ def _replace(text: Any, old: Any, new: Any, count: int | None = None) -> str:
     return before.replace(found, put, most)
 
 
-def _join(values: Any, d: Any = "") -> str:
-    parts, separator = [text_of(value) for value in values], text_of(d)
-    check_size(sum(map(len, parts)) + len(parts) * len(separator))
-    return separator.join(parts)
+def _join(values: Any, separator: Any) -> str:
+    parts, between = [text_of(value) for value in values], text_of(separator)
+    check_size(sum(map(len, parts)) + len(parts) * len(between))
+    return between.join(parts)
+
+
+def _join_method(separator: str, values: Any) -> str:
+    return _join(values, separator)
+
+
+@pass_environment
+def _join_filter(environment: Environment, values: Any, d: Any = "", attribute: Any = None) -> str:
+    return _join(_read(environment, values, attribute), d)
+
+
+@pass_environment
+def _sum(environment: Environment, values: Any, attribute: Any = None, start: Any = 0) -> Any:
+    numbers = [start, *_read(environment, values, attribute)]
+    for value in numbers:
+        if not isinstance(value, Number):
+            raise TypeError(f"a {type(value).__name__} where a number is needed")
+    return sum(numbers)
+
+
+def _read(environment: Environment, values: Any, attribute: Any) -> Any:
+    if attribute is None:
+        return values
+    _check_path(attribute)
+    return map(filters.make_attrgetter(environment, attribute), values)
+
+
+def _check_path(attribute: Any) -> None:
+    if attribute is not None and len(re.split("[.,]", str(attribute))) > _MAX_PATH:
+        raise SecurityError(f"an attribute of more than {_MAX_PATH} parts")
+
+
+@pass_environment
+def _sort(
+    environment: Environment, values: Any, reverse: bool = False, case_sensitive: bool = False, attribute: Any = None
+) -> Any:
+    _check_path(attribute)
+    return filters.do_sort(environment, listed(values), reverse, case_sensitive, attribute)
+
+
+def _most(name: str) -> Callable[..., Any]:
+    @pass_environment
+    def most(environment: Environment, values: Any, case_sensitive: bool = False, attribute: Any = None) -> Any:
+        _check_path(attribute)
+        return filters.FILTERS[name](environment, listed(values), case_sensitive, attribute)
+
+    return most
+
+
+@pass_context
+def _map(context: Context, values: Any, *args: Any, **kwargs: Any) -> Any:
+    _check_path(kwargs.get("attribute"))
+    return filters.FILTERS["map"](context, values, *args, **kwargs)
+
+
+def _by_attribute(name: str) -> Callable[..., Any]:
+    @pass_context
+    def chosen(context: Context, values: Any, attribute: Any, *args: Any, **kwargs: Any) -> Any:
+        _check_path(attribute)
+        return filters.FILTERS[name](context, values, attribute, *args, **kwargs)
+
+    return chosen
 
 
 def _strip(strip: Callable[..., str], text: Any, chars: str | None = None) -> str:
@@ -71,24 +134,24 @@ def _round(value: Any, precision: int = 0, method: Any = "common") -> Any:
     return filters.FILTERS["round"](value, precision, method)
 
 
-def _sum(values: Any, start: Any = 0) -> Any:
-    numbers = [start, *values]
-    for value in numbers:
-        if not isinstance(value, Number):
-            raise TypeError(f"a {type(value).__name__} where a number is needed")
-    return sum(numbers)
-
-
-def _join_method(separator: str, values: Any) -> str:
-    return _join(values, separator)
+def _from_behind(search: Callable[..., Any], text: str, *args: Any, **kwargs: Any) -> Any:
+    # Unlike searches from the front, these take the product of both lengths.
+    if any(isinstance(sought, str) and len(sought) > _MAX_SOUGHT for sought in (*args, *kwargs.values())):
+        raise SecurityError(f"more than {_MAX_SOUGHT} characters to search for from behind")
+    return search(text, *args, **kwargs)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {name: filters.FILTERS[name] for name in _FILTERS} | {
-    "join": _join, "replace": _replace, "round": _round, "string": text_of, "sum": _sum,
-    "trim": partial(_strip, str.strip),
+    "join": _join_filter, "list": listed, "map": _map, "max": _most("max"), "min": _most("min"), "replace": _replace,
+    "rejectattr": _by_attribute("rejectattr"), "round": _round, "selectattr": _by_attribute("selectattr"),
+    "sort": _sort, "string": text_of, "sum": _sum, "trim": partial(_strip, str.strip),
 }  # fmt: skip
 TESTS = {name: tests.TESTS[name] for name in _TESTS}
 OWN_METHODS: dict[str, Callable[..., Any]] = {
     "join": _join_method, "replace": _replace,
     **{strip.__name__: partial(_strip, strip) for strip in (str.strip, str.lstrip, str.rstrip)},
+    **{
+        search.__name__: partial(_from_behind, search)
+        for search in (str.rfind, str.rindex, str.rpartition, str.rsplit)
+    },
 }  # fmt: skip

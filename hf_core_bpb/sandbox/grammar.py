@@ -8,7 +8,7 @@ from jinja2 import TemplateSyntaxError, nodes
 _MAX_NESTING = 30
 TOO_DEEP = f"parts in parts, more than {_MAX_NESTING} deep"
 # Filters by names that no template can write.
-WEIGHED, ROUNDS, CONCAT = "weighed ", "rounds ", "concat "
+WEIGHED, STEPPED, ROUNDS, CONCAT = "weighed ", "stepped ", "rounds ", "concat "
 
 # No assignments, macros, blocks, imports: what cannot be kept cannot grow from step to step.
 _NODES = (
@@ -23,7 +23,7 @@ def check(node: nodes.Node, depth: int = 0) -> None:
     """Raise TemplateError for what task files have no use for."""
     if depth > _MAX_NESTING:
         raise TemplateSyntaxError(TOO_DEEP, node.lineno)
-    if not isinstance(node, (*_NODES, nodes.EvalContextModifier, nodes.Helper)) or getattr(node, "recursive", False):
+    if not isinstance(node, _NODES) or getattr(node, "recursive", False):
         raise TemplateSyntaxError(f"{type(node).__name__}, which task files have no use for", node.lineno)
     for child in node.iter_child_nodes():
         check(child, depth + 1)
@@ -52,7 +52,7 @@ def _reading(node: Any) -> Any:
     read_of = node.node
     is_slice = isinstance(read_of, nodes.Getitem) and isinstance(read_of.arg, nodes.Slice)
     if isinstance(read_of, nodes.Getattr | nodes.Getitem) and not is_slice:
-        read_of = _reading(read_of)
+        read_of = _filter(_reading(read_of), STEPPED)
     elif not isinstance(read_of, nodes.Name):
         read_of = weighing(read_of)
     _change(node, lambda child: read_of if child is node.node else weighing(child))

@@ -1,6 +1,9 @@
 """How much a rendering reads and makes: what values weigh, and where too much of it ends."""
 
-from collections.abc import ItemsView, KeysView, Mapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from datetime import date, time, timedelta
+from decimal import Decimal
+from numbers import Number
 from typing import Any
 
 from jinja2 import Undefined
@@ -8,11 +11,12 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 
 # A prompt of ten shots has some 50,000 characters.
-MAX_CHARACTERS = 1_000_000
-MAX_WORK = 10 * MAX_CHARACTERS
-_MAX_BITS = 4_096
-# So that lists of small things are bounded too.
-_ITEM = 10
+MAX_CHARACTERS = 500_000
+MAX_WORK = 20 * MAX_CHARACTERS
+MAX_BITS = 4_096
+_MAX_EXPONENT = 1_000
+# An item of a list takes as much memory, and a step as much time, as some characters.
+_ITEM, _STEP = 10, 25
 # Where a rendering has its count: no template can write this name.
 _NAME = "work "
 
@@ -27,10 +31,20 @@ class Work:
     def add(self, value: Any) -> int:
         """Add a value, and return its weight; raises SecurityError for one too large, or after too many."""
         weight = _weigh(value)
-        self.done += weight + 1
+        self.step(weight)
+        return weight
+
+    def step(self, weight: int = 0) -> None:
+        """Add a step, and what it weighs; raises SecurityError after too many."""
+        self.done += _STEP + weight
         if self.done > MAX_WORK:
             raise SecurityError(f"more than {MAX_WORK:,} characters read and made")
-        return weight
+
+    def each(self, values: Iterable[Any]) -> Iterator[Any]:
+        """Yield values, each of which is added when it is its turn."""
+        for value in values:
+            self.add(value)
+            yield value
 
 
 def begin(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,17 +64,30 @@ def check_size(size: int) -> None:
         raise SecurityError(f"more than {MAX_CHARACTERS:,} characters")
 
 
+def listed(values: Iterable[Any]) -> list[Any]:
+    """Return values as a list; raises SecurityError for more of them than any value may weigh."""
+    made, weight = [], 0
+    for value in values:
+        weight += _ITEM + _weigh(value)
+        check_size(weight)
+        made.append(value)
+    return made
+
+
 def _weigh(value: Any) -> int:
     """Return the characters of a value and what its items weigh; raises SecurityError for what is no data."""
     weight = 0
     held = [value]
     while held:
         one = held.pop()
-        if isinstance(one, str | bytes):
+        if isinstance(one, str):
             weight += len(one)
         elif isinstance(one, int):
-            if one.bit_length() > _MAX_BITS:
-                raise SecurityError(f"a number of more than {_MAX_BITS:,} bits")
+            if one.bit_length() > MAX_BITS:
+                raise SecurityError(f"a number of more than {MAX_BITS:,} bits")
+        elif isinstance(one, Decimal):
+            if one.is_finite() and abs(one.adjusted()) > _MAX_EXPONENT:
+                raise SecurityError(f"a number of more than {_MAX_EXPONENT:,} digits")
         elif isinstance(one, range | list | tuple | Mapping | KeysView | ItemsView | ValuesView):
             weight += _ITEM * len(one)
             check_size(weight)
@@ -68,7 +95,7 @@ def _weigh(value: Any) -> int:
                 held += [*one.keys(), *one.values()]
             elif not isinstance(one, range):
                 held += one
-        elif callable(one) and not isinstance(one, Undefined):
+        elif one is not None and not isinstance(one, Undefined | Number | date | time | timedelta | Iterator):
             raise SecurityError(f"a {type(one).__name__} where a value is needed")
         check_size(weight)
     return weight
