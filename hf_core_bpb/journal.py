@@ -127,7 +127,7 @@ def _check_same(output: Path, before: Mapping[str, Any], now: Mapping[str, Any])
 
 def _read_run(path: Path) -> Any:
     row = _unseal(path.read_bytes().rstrip(b"\n"))
-    if row is None:
+    if not isinstance(row, dict):
         raise InputError(f"{path}: expected it as it was written, got other content; --overwrite starts over")
     return row
 

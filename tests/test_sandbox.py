@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hf_core_bpb.errors import InputError
+from hf_core_bpb.sandbox.functions import FILTERS, METHODS, TESTS
 from hf_core_bpb.templates import compile_text, compile_value, without_section_marks
 
 NESTED = []
@@ -177,12 +178,12 @@ ENDLESS = [
 @pytest.mark.parametrize("source", ENDLESS, ids=[source[:50] for source in ENDLESS])
 def test_what_would_never_end_or_fill_the_memory_is_refused_soon_and_small(source):
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError, match="prompt: expected"):
         compile_text(source, "prompt", list(ROW))(ROW)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
     assert most < 100_000_000
 
 
@@ -269,7 +270,33 @@ def test_section_marks_are_those_of_the_published_expression(text):
 
 
 def test_many_section_marks_take_no_time():
-    began = time.monotonic()
+    began = time.process_time()
     assert without_section_marks("[" * 1_000_000) == "[" * 1_000_000
     assert without_section_marks("[a]" * 300_000) == ""
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
+
+
+def test_the_page_on_templates_names_all_that_they_may_use(pytestconfig):
+    page = (pytestconfig.rootpath / "docs" / "templates.md").read_text()
+    after = [page.split(f"\n\n{head}", 1)[1].split("\n\n")[1] for head in ("Filters,", "Tests,", "Methods of")]
+    named = [set(re.findall(r"`([^`]+)`", part)) for part in after]
+    assert named == [set(FILTERS), set(TESTS), METHODS]
+
+
+@pytest.mark.parametrize(
+    ("most", "source"),
+    [
+        (4_000, lambda n: "x" * n),
+        (500_000, lambda n: "{{ 'x' * " + str(n) + " }}"),
+        (50_000, lambda n: "{{ ([0] * " + str(n) + ")|length }}"),
+        (4_096, lambda n: "{{ 0x" + "f" * (n // 4) + "1" * (n % 4) + " + 0 }}"),
+        (100, lambda n: "{{ text.rfind('" + "x" * n + "') }}"),
+        (100, lambda n: "{{ text|trim('" + "x" * n + "') }}"),
+        (100, lambda n: "{{ 1|round(" + str(n) + ") }}"),
+        (4, lambda n: "{{ people|map(attribute='" + ".".join(["x"] * n) + "', default='')|list|length }}"),
+    ],
+)
+def test_bounds_are_where_the_page_says_they_are(most, source):
+    compile_text(source(most), "prompt", list(ROW))(ROW)
+    with pytest.raises(InputError):
+        compile_text(source(most + 1), "prompt", list(ROW))(ROW)

@@ -16,7 +16,7 @@ from hf_core_bpb.sandbox.work import begin, check_size, work_of
 # The longest template of the suites has 400 characters.
 MAX_SOURCE = 4_000
 # What a round of a loop takes beside what it makes.
-_ROUND = 100
+_ROUND = 50
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -105,7 +105,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         owner, name, work = getattr(obj, "__self__", None), getattr(obj, "__name__", ""), work_of(context)
         if isinstance(owner, str | list | tuple | dict):
             work.add(owner)
-        work.add([*args, *kwargs.values()])
+        for read in (*args, *kwargs.values()):
+            work.add(read)
         if isinstance(owner, str) and name in OWN_METHODS:
             made = OWN_METHODS[name](owner, *args, **kwargs)
         else:
@@ -143,7 +144,8 @@ def _counted(call: Callable[..., Any], name: str) -> Callable[..., Any]:
     @pass_context
     def run(context: Context, value: Any, /, *args: Any, **kwargs: Any) -> Any:
         work = work_of(context)
-        work.add([value, *args, *kwargs.values()])
+        for read in (value, *args, *kwargs.values()):
+            work.add(read)
         made = call(name, value, args, kwargs, context)
         if isinstance(made, Iterator):
             return work.each(made)

@@ -16,7 +16,7 @@ MAX_WORK = 20 * MAX_CHARACTERS
 MAX_BITS = 4_096
 _MAX_EXPONENT = 1_000
 # An item of a list takes as much memory, and a step as much time, as some characters.
-_ITEM, _STEP = 10, 25
+_ITEM, _STEP = 10, 50
 # Where a rendering has its count: no template can write this name.
 _NAME = "work "
 
