@@ -262,7 +262,8 @@ def test_options_reach_the_run(hub, tmp_path):
         "boolq": (3, 2),
     }
     assert "core|suite:custom|tasks:piqa,boolq|protocol:dclm|seeds:1234 in sequence|" in results["signature"]
-    assert "|baselines:v1|limit:3|tokenizer:owner/short|first:tokenizer|max-length:200|" in results["signature"]
+    pinned = f"tokenizer:owner/short@{'5' * 40}"
+    assert f"|baselines:v1|limit:3|{pinned}|first:tokenizer|max-length:200|" in results["signature"]
     assert "|dtype:bfloat16|truncation:left|data:" in results["signature"]
     again = run_command("--model", "tiny", "--eval", "bpb", "--output", "out", cwd=tmp_path)
     assert again.returncode == 2
