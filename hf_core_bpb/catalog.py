@@ -36,11 +36,12 @@ class ItemOptions:
 
     task: str
     index: int
-    model: str | None
-    revision: str | None
+    model: ModelOptions | None
+    tokenizer: str | None
+    dtype: str
     source: str | None
     bundle: str | None
-    protocol: str
+    protocol: str | None
     limit: int | None
     max_length: int | None
 
@@ -53,10 +54,11 @@ def show_one(options: ItemOptions) -> None:
         tasks=[options.task],
         source=options.source or default,
         bundle=options.bundle,
-        protocol=options.protocol,
+        protocol=options.protocol or "nanochat",
         limit=options.limit,
     )
-    wanted = ModelOptions(name=options.model or str(DEMO_MODEL), revision=options.revision)
+    demo = ModelOptions(str(DEMO_MODEL), tokenizer=options.tokenizer, dtype=options.dtype)
+    wanted = options.model if options.model is not None else demo
     lm = load_language_model(wanted, process_group().device, options.max_length)
     _print_item(lm if options.model is not None else replace(lm, name="demo"), run, options.index)
 

@@ -6,15 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hf_core_bpb import __version__
+from hf_core_bpb.arguments import add_model_arguments, read_model_arguments
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.numbers import read_number
 from hf_core_bpb.subcommands import COMMANDS, PROG
-
-if TYPE_CHECKING:
-    from hf_core_bpb.loading import ModelOptions
 
 DESCRIPTION = "Bits per byte and CORE for any causal language model. Without --model: the demo that ships with it."
 EPILOG = (
@@ -30,37 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROG, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"hf_core_bpb {__version__}")
     model = parser.add_argument_group("model")
-    model.add_argument("--model", metavar="ID_OR_PATH", help="Hub id or folder (default: the demo model)")
-    model.add_argument("--revision", help="the Hub's branch, tag or commit (default: main)")
-    model.add_argument("--tokenizer", metavar="ID_OR_PATH", help="default: the model's own")
-    model.add_argument(
-        "--dtype",
-        choices=["auto", "float32", "bfloat16", "float16"],
-        default="auto",
-        help="default: auto, the checkpoint's own on an accelerator and float32 on a CPU",
-    )
-    model.add_argument(
-        "--trust-remote-code", action="store_true", help="run code that comes with the model (default: off)"
-    )
-    model.add_argument("--adapter", metavar="ID_OR_PATH", help="a PEFT adapter on top of the model")
-    model.add_argument(
-        "--quantization", choices=["4bit", "8bit"], help="quantise the weights as they are loaded (bitsandbytes)"
-    )
-    model.add_argument("--gguf-file", metavar="FILE", help="a GGUF file in the model's folder or repository")
-    model.add_argument(
-        "--device-map",
-        metavar="MAP",
-        help="auto, balanced, sequential or a device: one process's devices, and where they are too small memory "
-        "and disk, hold the model together",
-    )
-    model.add_argument(
-        "--tp-plan", choices=["auto"], help="each process holds a part of every matrix (torchrun, tensor parallel)"
-    )
-    model.add_argument("--attn-implementation", metavar="NAME", help="sdpa, eager, flash_attention_2, ...")
-    model.add_argument("--compile", action="store_true", help="compile the model with torch.compile")
-    model.add_argument(
-        "--allow-pickle", action="store_true", help="take weights that are no safetensors (default: refuse them)"
-    )
+    add_model_arguments(model)
     model.add_argument(
         "--trained-on",
         metavar="TOKENS",
@@ -162,13 +129,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.batch_tokens != "auto" and not (args.batch_tokens.isdecimal() and int(args.batch_tokens) > 0):
         raise InputError(f"--batch-tokens: expected auto or a whole number, 1 or more, got {args.batch_tokens!r}")
 
-    _check_model(args)
+    model = read_model_arguments(args)
 
     from hf_core_bpb.command import Options, evaluate
 
     evaluate(
         Options(
-            model=_model_options(args) if args.model is not None else None,
+            model=model,
             tokenizer=args.tokenizer,
             dtype=args.dtype,
             trained_on=read_number(args.trained_on, "--trained-on"),
@@ -195,47 +162,6 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
     )
     return 0
-
-
-# Options that say something of --model, by their names in the parsed arguments.
-_OF_THE_MODEL = (
-    "revision", "trust_remote_code", "adapter", "quantization", "gguf_file", "device_map", "tp_plan",
-    "attn_implementation", "compile", "allow_pickle",
-)  # fmt: skip
-
-
-def _check_model(args: argparse.Namespace) -> None:
-    for name in _OF_THE_MODEL:
-        if args.model is None and getattr(args, name) not in (None, False):
-            raise InputError(f"--{name.replace('_', '-')}: expected --model with it, got none")
-    if args.revision is not None and Path(args.model).exists():
-        raise InputError(f"--revision: expected a Hub id as --model, got what is on the disk, {args.model!r}")
-    if args.gguf_file is not None and args.model.endswith(".gguf"):
-        raise InputError(f"--gguf-file: expected a folder or repository as --model, got the file {args.model!r}")
-
-
-def _model_options(args: argparse.Namespace) -> "ModelOptions":
-    from hf_core_bpb.loading import ModelOptions
-
-    name, gguf_file = args.model, args.gguf_file
-    if name.endswith(".gguf"):
-        path = Path(name)
-        name, gguf_file = str(path.parent), path.name
-    return ModelOptions(
-        name=name,
-        revision=args.revision,
-        tokenizer=args.tokenizer,
-        dtype=args.dtype,
-        trust_remote_code=args.trust_remote_code,
-        device_map=args.device_map,
-        tp_plan=args.tp_plan,
-        quantization=args.quantization,
-        adapter=args.adapter,
-        attn_implementation=args.attn_implementation,
-        compiled=args.compile,
-        gguf_file=gguf_file,
-        allow_pickle=args.allow_pickle,
-    )
 
 
 def _split_list(text: str) -> list[str]:

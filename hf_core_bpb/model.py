@@ -62,8 +62,8 @@ def describe_quantization(held: Any) -> str | None:
     settings: Mapping[str, Any] = held if isinstance(held, Mapping) else held.to_dict() if held is not None else {}
     if not settings:
         return None
-    # bitsandbytes writes its bits with an underscore or without, and early checkpoints do not name it.
-    own = next((bits for bits in (4, 8) for mark in ("", "_") if settings.get(f"{mark}load_in_{bits}bit")), None)
+    # Early checkpoints of bitsandbytes do not name it.
+    own = next((bits for bits in (4, 8) if settings.get(f"load_in_{bits}bit")), None)
     method = settings.get("quant_method", "bitsandbytes" if own is not None else "unnamed")
     bits = own if own is not None else settings.get("bits")
     return f"{getattr(method, 'value', method)}{f'-{bits}bit' if bits is not None else ''}"

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hf_core_bpb.arguments import add_model_arguments, read_model_arguments
 from hf_core_bpb.errors import InputError
 
 PROG = "hf-core-bpb"
@@ -20,11 +21,10 @@ def build_tasks_parser() -> argparse.ArgumentParser:
     )
     item = parser.add_argument_group("one item as a model sees it: prompt, scored tokens, losses")
     item.add_argument("--index", type=int, metavar="I", help="its place, after the protocol's shuffle and limit")
-    item.add_argument("--model", metavar="ID_OR_PATH", help="Hub id or folder (default: the demo model, on demo rows)")
-    item.add_argument("--revision", help="the Hub's branch, tag or commit (default: main)")
+    add_model_arguments(item)
     item.add_argument("--source", choices=["hub", "bundle", "demo"], help="where rows come from (default: hub)")
     item.add_argument("--bundle", metavar="PLACE", help="a CORE bundle: a folder, a zip file, or its https address")
-    item.add_argument("--protocol", choices=["nanochat", "dclm"], default="nanochat")
+    item.add_argument("--protocol", choices=["nanochat", "dclm"], help="default: nanochat")
     item.add_argument("--limit", type=int, metavar="N", help="as in the run that is looked into: it moves the shots")
     item.add_argument("--max-length", type=int, metavar="N", help="context window (default: the model's positions)")
     return parser
@@ -35,8 +35,9 @@ def _tasks(args: argparse.Namespace) -> int:
     if len(names) > 1 or (not names and (args.name or args.index is not None)):
         raise InputError(f"tasks: expected one name, got {' '.join(names) or 'none'}")
     if args.index is None:
-        if args.model is not None:
-            raise InputError("--model: expected --index with it, got none")
+        for name, value in vars(args).items():
+            if name not in ("name", "index") and value not in (None, False, "auto"):
+                raise InputError(f"--{name.replace('_', '-')}: expected --index with it, got none")
         from hf_core_bpb.catalog import show_tasks
 
         show_tasks(names[0] if names else None)
@@ -47,8 +48,9 @@ def _tasks(args: argparse.Namespace) -> int:
         ItemOptions(
             task=names[0],
             index=args.index,
-            model=args.model,
-            revision=args.revision,
+            model=read_model_arguments(args),
+            tokenizer=args.tokenizer,
+            dtype=args.dtype,
             source=args.source,
             bundle=args.bundle,
             protocol=args.protocol,

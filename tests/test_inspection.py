@@ -41,6 +41,9 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
     assert len(re.findall(r"^option \d.*: \d+ tokens of context$", printed, re.MULTILINE)) == 2
     assert re.search(r"^ +\d+\.\d{4} nats +\d+  '.+'$", printed, re.MULTILINE)
     assert printed.splitlines()[-1] in ("right", "wrong")
+    assert main(["tasks", "show", "piqa", "--index", "1", "--limit", "3", "--dtype", "bfloat16"]) == 0
+    limited = capsys.readouterr().out
+    assert limited.startswith("piqa, item 1 of 3, nanochat protocol")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +52,9 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
         (["show"], "tasks: expected one name, got none"),
         (["piqa", "boolq"], "tasks: expected one name, got piqa boolq"),
         (["piqa", "--model", "x"], "--model: expected --index with it, got none"),
+        (["piqa", "--limit", "3"], "--limit: expected --index with it, got none"),
+        (["piqa", "--protocol", "dclm"], "--protocol: expected --index with it, got none"),
+        (["piqa", "--index", "0", "--revision", "x"], "--revision: expected --model with it, got none"),
         (["piqa", "--index", "77"], "--index: expected 0 to 5 in piqa, got 77"),
         (["nope", "--index", "0"], "nope"),
     ],

@@ -16,8 +16,8 @@ ORDER = [
     "report.results", "bpb.bpb", "core.core", "space.bits", "space.planner", "space.dashboard", "space.figures",
     "space.app", "comparing.saved", "comparing.paired", "comparing.runs", "comparing.plot", "comparing.command",
     "publishing", "report.relations", "report.charts", "report.pictures", "report.surprises", "report.html",
-    "report.table", "report.trackers", "report.progress", "catalog", "facts", "command", "subcommands", "cli",
-    "__main__",
+    "report.table", "report.trackers", "report.progress", "catalog", "facts", "command", "arguments", "subcommands",
+    "cli", "__main__",
 ]  # fmt: skip
 OWNERS = {
     "accelerate": {"distributed", "facts", "report.trackers"},

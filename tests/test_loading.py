@@ -290,6 +290,17 @@ def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer,
     assert nats_in(tmp_path / "again") == nats_in(tmp_path / "run")
 
 
+def test_a_gguf_file_of_the_hub_is_pinned_by_its_commit(folder, hub, tmp_path):
+    place = hub.root / "models" / "owner" / "gguf"
+    place.mkdir()
+    model = build_tiny_model("llama")
+    write_gguf(place / "model.gguf", model)
+    arguments = ["--text", str(folder / "text.txt"), "--eval", "bpb", "--tokenizer", str(folder / "plain"), "--quiet"]
+    options = ["--model", "owner/gguf", "--gguf-file", "model.gguf", "--output", str(tmp_path / "run")]
+    assert main([*arguments, *options]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["model"]["revision"] == "5" * 40
+
+
 def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, tokenizer, tmp_path):
     from transformers import AutoModelForCausalLM
 
