@@ -235,7 +235,7 @@ def _default_source(options: Options) -> str:
 
 
 def _default_output(model: str) -> Path:
-    name = re.sub(r"[^\w.-]+", "_", model).strip("_.") or "model"
+    name = re.sub(r"[^\w.-]+", "_", model).strip("_.")[:100] or "model"
     return Path("results") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 

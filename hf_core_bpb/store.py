@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hf_core_bpb import journal
-from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.signature import digest
 
 _LOCK = ".lock"
@@ -26,7 +26,10 @@ def check_output(folder: Path, overwrite: bool) -> None:
     What a run left that did not end is no hindrance: the same command goes on with it, also where it was told
     to write over results that are still there.
     """
-    nearest = next(place for place in [folder, *folder.absolute().parents] if place.exists())
+    try:
+        nearest = next(place for place in [folder, *folder.absolute().parents] if place.exists())
+    except OSError as error:
+        raise InputError(f"--output: expected a folder that can be written, got: {reason(error)}") from None
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise InputError(f"--output: expected a folder that can be written, got {folder}")
     if (folder / "results.json").exists():

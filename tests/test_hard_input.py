@@ -220,7 +220,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_scored(t
     (tmp_path / "file").touch()
     (tmp_path / "closed").mkdir()
     (tmp_path / "closed").chmod(stat.S_IRUSR | stat.S_IXUSR)
-    places = [tmp_path / "file", tmp_path / "file" / "below"]
+    places = [tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)]
     # The superuser writes everywhere.
     places += [tmp_path / "closed"] if os.getuid() != 0 else []
     for place in places:
@@ -228,6 +228,12 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_scored(t
         said = capsys.readouterr().err
         assert "--output: expected a folder that can be written, got" in said
         assert said.count("\n") == 1
+
+
+def test_a_model_whose_name_is_too_long_for_a_file_is_one_line(hub, capsys):
+    for options in ([], ["--revision", "main"]):
+        assert main(["--model", "x" * 5_000, *options, "--eval", "core", "--tasks", "piqa", "--source", "demo"]) == 2
+        assert "--model: expected a causal language model at 'xxx" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_more_processes_than_items_leave_some_without_work(tokenizer, tmp_path):
