@@ -54,7 +54,7 @@ def show_one(options: ItemOptions) -> None:
         tasks=[options.task],
         source=options.source or default,
         bundle=options.bundle,
-        protocol=options.protocol or "nanochat",
+        protocol=options.protocol if options.protocol is not None else "nanochat",
         limit=options.limit,
     )
     demo = ModelOptions(str(DEMO_MODEL), tokenizer=options.tokenizer, dtype=options.dtype)

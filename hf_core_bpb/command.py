@@ -191,11 +191,11 @@ def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, list[TextS
     run = None
     if options.core:
         run = plan_core(
-            suite=options.suite or "core-11",
+            suite=options.suite if options.suite is not None else "core-11",
             tasks=options.tasks,
             source=options.source or _default_source(options),
             bundle=options.bundle,
-            protocol=options.protocol or "nanochat",
+            protocol=options.protocol if options.protocol is not None else "nanochat",
             baselines=options.baselines,
             limit=options.limit,
             precision=options.precision,
