@@ -7,9 +7,20 @@ import tempfile
 from pathlib import Path
 
 
+def program_of(launcher: tuple[str, ...]) -> list[str]:
+    """Return the interpreter, or a launcher in its place, on a port that no other test uses at the same time."""
+    if not launcher:
+        return [sys.executable]
+    port = {"torchrun": ["--standalone"], "accelerate": ["--main_process_port", "0"]}[launcher[0]]
+    several = any(name in launcher for name in ("--nproc_per_node", "--num_processes"))
+    where = 1 if launcher[0] == "torchrun" else 2
+    program = str(Path(sys.executable).parent / launcher[0])
+    return [program, *launcher[1:where], *(port if several else []), *launcher[where:]]
+
+
 def run_command(*arguments: str, launcher: tuple[str, ...] = (), cwd: Path | None = None, **environment: str):
     """Return the finished process; `launcher` stands in for the interpreter."""
-    program = [str(Path(sys.executable).parent / launcher[0]), *launcher[1:]] if launcher else [sys.executable]
+    program = program_of(launcher)
     return subprocess.run(
         [*program, "-m", "hf_core_bpb", *arguments],
         capture_output=True,
@@ -22,7 +33,7 @@ def run_command(*arguments: str, launcher: tuple[str, ...] = (), cwd: Path | Non
 
 def run_script(path: Path, launcher: tuple[str, ...] = ()):
     """Return the finished process of a script."""
-    program = [str(Path(sys.executable).parent / launcher[0]), *launcher[1:]] if launcher else [sys.executable]
+    program = program_of(launcher)
     return subprocess.run(
         [*program, str(path)], capture_output=True, text=True, timeout=300, cwd=path.parent, env=dict(os.environ)
     )

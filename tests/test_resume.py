@@ -3,18 +3,16 @@
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
-from command import run_command
+from command import program_of, run_command
 
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.journal import open_journal
@@ -49,9 +47,8 @@ def rows_of(folder):
 
 
 def start(folder, *options, launcher=()):
-    program = [str(Path(sys.executable).parent / launcher[0]), *launcher[1:]] if launcher else [sys.executable]
     return subprocess.Popen(
-        [*program, "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS, *options],
+        [*program_of(launcher), "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS, *options],
         cwd=folder.parent, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
@@ -177,13 +174,14 @@ def test_a_journal_without_its_run_or_with_a_stranger_s_file_is_refused(tmp_path
 def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp_path, whole):
     folder = tmp_path / "run"
 
-    def limit():
-        # A file may grow no further than this: as on a disk that is full.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-
+    # A file may grow no further than this, as on a disk that is full; what torch writes while it is imported may.
+    limited = (
+        "import resource, signal, sys\nimport hf_core_bpb.command\nfrom hf_core_bpb.cli import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
+    )
     ended = subprocess.run(
-        [sys.executable, "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS], preexec_fn=limit, cwd=tmp_path,
+        [sys.executable, "-c", limited, "--output", str(folder), *OPTIONS], cwd=tmp_path,
         env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert ended.returncode == 1
