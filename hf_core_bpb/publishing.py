@@ -149,7 +149,7 @@ def _eval_results(run: SavedRun) -> list[EvalResult]:
         # Of some items it is not what papers print under that name.
         recipe = run.recipes["core"]
         some = [f"{part} {recipe[part]}" for part in ("limit", "precision") if recipe.get(part, "all") != "all"]
-        name = ("CORE" if core["suite"] == "core-22" else core["suite"]) + (f" ({', '.join(some)})" if some else "")
+        name = run.suite + (f" ({', '.join(some)})" if some else "")
         setup = {key: core[key] for key in ("protocol", "baselines", "ci95", "sample") if key in core}
         setup["signature"] = run.signatures[0]
         found.append(

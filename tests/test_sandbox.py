@@ -9,6 +9,8 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import StrictUndefined
+from jinja2.sandbox import SandboxedEnvironment
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.sandbox.functions import FILTERS, METHODS, TESTS
@@ -300,3 +302,54 @@ def test_bounds_are_where_the_page_says_they_are(most, source):
     compile_text(source(most), "prompt", list(ROW))(ROW)
     with pytest.raises(InputError):
         compile_text(source(most + 1), "prompt", list(ROW))(ROW)
+
+
+PLAIN = SandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+PLAIN_ROW = {
+    "q": " What is\tit? ", "options": ["Beta", "alpha", "Gamma"], "n": 3, "x": 2.5, "yes": True, "empty": [],
+    "people": [{"name": "Ann", "age": 3}, {"name": "Bo", "age": 2}], "d": {"b": 1, "a": [4, 5]},
+    "pairs": [("k", 1), ("l", 2)], "lines": "one\ntwo\n\nthree",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ q }}{{ n }}{{ x }}{{ yes }}{{ -n }}{{ +x }}{{ 'a' 'b' }}\n",
+        "{{ q.strip() }}|{{ q|trim }}|{{ q.split() | join('-') }}|{{ q.split(' ', 1)[1] }}|{{ q.strip(' ?') }}",
+        "{% for o in options %}{{ loop.index }}/{{ loop.length }}. {{ o }}{{ ', ' if not loop.last }}{% endfor %}",
+        "{% for o in options if o != 'alpha' %}{{ loop.index0 }}{{ loop.revindex }}"
+        "{{ o[0] }}{% else %}none{% endfor %}",
+        "{% for o in empty %}{{ o }}{% else %}none{% endfor %}",
+        "{% for p in people %}{% for k, v in p.items() %}{{ k }}={{ v }};{% endfor %}{{ loop.first }}{% endfor %}",
+        "{% for k, v in pairs %}{{ k }}{{ v }}{{ loop.depth }}{% endfor %}",
+        "{{ pairs[1][0] }}{{ pairs|map('first')|join }}",
+        "{% for o in options %}{{ o.replace('a', 'b', 1) }}{{ ' '.join([o, q.strip()]) }}"
+        "{{ o.upper().lower() }}{% endfor %}",
+        "{% if n > 2 and yes %}a{% elif n == 1 or not yes %}b{% else %}c{% endif %}{{ 'd' if n in [1, 2] else 'e' }}",
+        "{{ options|sort|join(',') }}{{ options|sort(reverse=true, case_sensitive=true)|join(',') }}{{ options|max }}",
+        "{{ people|sort(attribute='age')|map(attribute='name')|join }}",
+        "{{ people|sum('age') }}{{ (people|max(attribute='age')).name }}",
+        "{{ people|selectattr('age', 'gt', 2)|map(attribute='name')|list|join }}",
+        "{{ people|rejectattr('age', 'odd')|list|length }}",
+        "{{ options|select('in', ['alpha', 'x'])|join }}",
+        "{{ [1, 2, 3]|reject('even')|join }}{{ options|map('upper')|join }}",
+        "{{ d.a[0] }}{{ d['b'] }}{{ d.get('c', 7) }}{{ d|dictsort|map('first')|join }}",
+        "{{ d|items|map('first')|join }}{{ d|length }}",
+        "{{ d.c|default('none') }}{{ d.c is defined }}{{ d.a is sequence }}{{ n is divisibleby 3 }}{{ x is number }}",
+        "{{ options[::-1]|join }}{{ options[1:]|first }}{{ options[-1] }}{{ q[1:5] }}{{ q[::-1] }}{{ options|last }}",
+        "{{ 7 // 2 }}{{ 7 % 4 }}{{ 7 / 2 }}{{ 2 * n + 1 }}{{ '-' * n }}",
+        "{{ [0] * 2 == [0, 0] }}{{ 'a' ~ n ~ x }}{{ 'a' + 'b' }}",
+        "{{ '7'|int + 1 }}{{ 'x'|int(5) }}{{ '2.5'|float }}",
+        "{{ 2.567|round(1) }}{{ 2.5|round(method='floor') }}{{ -3|abs }}",
+        "{%- for i in range(n) -%} {{ i }} {%- endfor -%} {# gone #}{% raw %}{{ q }}{% endraw %}",
+        "{{ q|title }}{{ q|capitalize }}{{ q|upper|lower }}",
+        "{{ q|replace('i', 'I', count=1) }}{{ lines.splitlines()|length }}",
+        "{{ q.find('is') }}{{ q.count('i') }}{{ q.startswith(' W') }}",
+        "{{ q.partition('is')[2] }}{{ q.rsplit(None, 1)|last }}",
+        "{{ range(1, 7, 2)|join }}{{ range(n)|list|length }}",
+        "{{ options.index('alpha') }}{{ [n, x]|min }}{{ [[1], [2]]|length }}",
+    ],
+)  # fmt: skip
+def test_ordinary_templates_are_rendered_as_jinja2_renders_them(source):
+    assert compile_text(source, "prompt", list(PLAIN_ROW))(PLAIN_ROW) == PLAIN.from_string(source).render(PLAIN_ROW)

@@ -30,6 +30,12 @@ class SavedRun:
         return str(self.results["model"]["id"])
 
     @property
+    def suite(self) -> str:
+        """The suite as papers print it; "" for a run without."""
+        suite = str((self.results.get("core") or {}).get("suite", ""))
+        return "CORE" if suite == "core-22" else suite
+
+    @property
     def recipes(self) -> dict[str, dict[str, str]]:
         """What each number depends on beside the model: by `core`, and by `bpb` with each text's name."""
         names = [*(["core"] if self.items else []), *(f"bpb {text}" for text in self.documents)]

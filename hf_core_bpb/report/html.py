@@ -61,12 +61,11 @@ def _run(run: SavedRun) -> Values:
 def _core_heads(run: SavedRun, core: Mapping[str, Any] | None) -> list[Values]:
     if core is None:
         return []
-    name = "CORE" if core["suite"] == "core-22" else core["suite"]
     limit = run.recipes["core"].get("limit", "all")
     items = "" if limit == "all" else f", at most {limit} items a task"
     recipe = f"{core['protocol']}, {core['baselines']}, rows from {core['source']}{items}"
     note = f"95 % {_interval(core['ci95'], '{:+.3f}')}; {recipe}{_sampled(core.get('sample'))}"
-    heads = [{"label": name, "value": f"{core['core']:+.4f}", "note": note}]
+    heads = [{"label": run.suite, "value": f"{core['core']:+.4f}", "note": note}]
     if core.get("gold_bits_per_byte") is not None:
         note = "mean over tasks"
         heads.append(

@@ -25,11 +25,10 @@ class Relation:
 
 def relations_of(runs: Sequence[SavedRun]) -> list[Relation]:
     """Return what can be drawn of two or more runs of one suite; nothing where they lack one."""
-    suites = {run.results["core"]["suite"] for run in runs if "core" in run.results}
+    suites = {run.suite for run in runs}
     if len(runs) < 2 or len(suites) != 1 or not all("core" in run.results for run in runs):
         return []
-    (suite,) = suites
-    label = "CORE" if suite == "core-22" else suite
+    (label,) = suites
     found = [_against_bpb(runs, text, label) for text in common_texts(runs)]
     found.append(
         _over(runs, label, "size", "parameters", _parameters, "Parameters are all of them, embeddings included.")
