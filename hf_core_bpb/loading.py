@@ -163,7 +163,11 @@ def _check_quantization(options: ModelOptions) -> bool:
     """Say whether a checkpoint is quantised; raises InputError where it then cannot be loaded as asked for."""
     if options.gguf_file is not None:
         return False
-    settings, _ = PretrainedConfig.get_config_dict(options.name, revision=options.revision)
+    try:
+        settings, _ = PretrainedConfig.get_config_dict(options.name, revision=options.revision)
+    except OSError:
+        # A folder of an adapter alone has none, and what has neither is said when it is loaded.
+        return False
     held = describe_quantization(settings.get("quantization_config"))
     if held is not None and options.quantization is not None:
         raise InputError(f"--quantization: expected weights that are not quantised, got {held}")

@@ -200,6 +200,13 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     pinned = f"|adapter:{tmp_path / 'adapter'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
     assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
+    # By itself it names its base, as transformers has it.
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(folder / "plain")}))
+    alone = ["--tokenizer", str(folder / "plain")]
+    assert main(command_of(folder, tmp_path / "alone", *alone, model=str(tmp_path / "adapter"))) == 0
+    assert nats_in(tmp_path / "alone") == pytest.approx(expected, rel=1e-5)
+
     adapted.save_pretrained(tmp_path / "pickled", safe_serialization=False)
     assert not (tmp_path / "pickled" / "adapter_model.safetensors").exists()
     capsys.readouterr()
