@@ -82,7 +82,8 @@ def read_model_arguments(args: argparse.Namespace) -> "ModelOptions | None":
 
 def _check(args: argparse.Namespace) -> None:
     for name in _OF_THE_MODEL:
-        if args.model is None and getattr(args, name) not in (None, False):
+        asked = getattr(args, name)
+        if args.model is None and asked is not None and asked is not False:
             raise InputError(f"--{name.replace('_', '-')}: expected --model with it, got none")
     # Unlike Path.exists, this takes any text.
     if args.revision is not None and os.path.exists(args.model):  # noqa: PTH110

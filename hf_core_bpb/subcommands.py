@@ -36,7 +36,7 @@ def _tasks(args: argparse.Namespace) -> int:
         raise InputError(f"tasks: expected one name, got {' '.join(names) or 'none'}")
     if args.index is None:
         for name, value in vars(args).items():
-            if name not in ("name", "index") and value not in (None, False, "auto"):
+            if name not in ("name", "index") and value is not None and value is not False and value != "auto":
                 raise InputError(f"--{name.replace('_', '-')}: expected --index with it, got none")
         from hf_core_bpb.catalog import show_tasks
 

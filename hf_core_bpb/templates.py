@@ -39,6 +39,11 @@ def _check_columns(source: str, where: str, columns: list[str]) -> None:
         raise InputError(f"{where}: expected columns of the dataset ({', '.join(columns)}), got {', '.join(missing)}")
 
 
+def _said(error: Exception) -> str:
+    # Its other lines are the template, which is named beside.
+    return (error.message or "") if isinstance(error, TemplateError) else reason(error)
+
+
 def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mapping[str, Any]], str]:
     """Return a function from a row to the text of a template.
 
@@ -48,8 +53,10 @@ def compile_text(source: str, where: str, columns: list[str]) -> Callable[[Mappi
     try:
         template = environment().text(source)
         _check_columns(source, where, columns)
-    except TemplateError as error:
-        raise InputError(f"{where}: expected a jinja2 template, got {error.message}: {source!r}") from None
+    except InputError:
+        raise
+    except Exception as error:  # Python has bounds of its own, on nested blocks and on the digits of numbers
+        raise InputError(f"{where}: expected a jinja2 template, got {_said(error)}: {source!r}") from None
 
     def render(row: Mapping[str, Any]) -> str:
         try:
@@ -65,8 +72,10 @@ def compile_value(source: str, where: str, columns: list[str]) -> Callable[[Mapp
     try:
         expression = environment().expression(source)
         _check_columns(f"{{{{ {source} }}}}", where, columns)
-    except TemplateError as error:
-        raise InputError(f"{where}: expected a jinja2 expression, got {error.message}: {source!r}") from None
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{where}: expected a jinja2 expression, got {_said(error)}: {source!r}") from None
 
     def evaluate(row: Mapping[str, Any]) -> Any:
         try:

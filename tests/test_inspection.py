@@ -52,6 +52,7 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
         (["show"], "tasks: expected one name, got none"),
         (["piqa", "boolq"], "tasks: expected one name, got piqa boolq"),
         (["piqa", "--model", "x"], "--model: expected --index with it, got none"),
+        (["piqa", "--max-length", "0"], "--max-length: expected --index with it, got none"),
         (["piqa", "--limit", "3"], "--limit: expected --index with it, got none"),
         (["piqa", "--protocol", "dclm"], "--protocol: expected --index with it, got none"),
         (["piqa", "--index", "0", "--revision", "x"], "--revision: expected --model with it, got none"),

@@ -1,6 +1,8 @@
 """jinja2's sandbox as prompts need it."""
 
-from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, time, timedelta
+from numbers import Number
 from operator import index
 from typing import Any
 
@@ -11,12 +13,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hf_core_bpb.sandbox.functions import FILTERS, METHODS, OWN_METHODS, TESTS, concat, text_of
 from hf_core_bpb.sandbox.grammar import CONCAT, ROUNDS, STEPPED, TOO_DEEP, WEIGHED, check, weighing
-from hf_core_bpb.sandbox.work import begin, check_size, work_of
+from hf_core_bpb.sandbox.work import begin, check_kept, check_size, work_of
 
 # The longest template of the suites has 400 characters.
 MAX_SOURCE = 4_000
-# What a round of a loop takes beside what it makes.
-_ROUND = 50
+# What a round of a loop takes beside what it reads and makes: by itself, and for each part of its body.
+_ROUND, _NODE = 50, 5
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -65,11 +67,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         return tree
 
     def _compiled(self, tree: nodes.Template) -> Template:
-        try:
-            return self.from_string(weighing(tree).set_environment(self))
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            # Python has bounds of its own, on nested blocks and on the digits of numbers.
-            raise TemplateSyntaxError(f"what Python cannot take: {error}", 1) from None
+        return self.from_string(weighing(tree).set_environment(self))
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         """Say whether an attribute may be read: data, and the methods that are listed."""
@@ -87,12 +85,15 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Compute what cannot become large."""
         work = work_of(context)
         weights = work.add(left), work.add(right)
-        if operator == "%" and isinstance(left, str):
-            raise SecurityError("formatting by %")
         if operator == "*":
             for sized, weight, number in zip((left, right), weights, (right, left), strict=True):
                 if hasattr(sized, "__len__") and hasattr(number, "__index__"):
                     check_size(weight * index(number))
+        elif operator != "+":
+            # Of texts % is formatting, of a dictionary's keys - makes a set.
+            for operand in (left, right):
+                if not isinstance(operand, Number | date | time | timedelta):
+                    raise TypeError(f"a {type(operand).__name__} where a number is needed")
         made = super().call_binop(context, operator, left, right)
         work.add(made)
         return made
@@ -103,7 +104,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             # What jinja2 hands on to functions that take its context; there is none.
             kwargs.pop(name, None)
         owner, name, work = getattr(obj, "__self__", None), getattr(obj, "__name__", ""), work_of(context)
-        if isinstance(owner, str | list | tuple | dict):
+        if owner is not None:
             work.add(owner)
         for read in (*args, *kwargs.values()):
             work.add(read)
@@ -120,9 +121,10 @@ def render(template: Template, row: Mapping[str, Any]) -> str:
     parts = []
     length = 0
     for part in template.generate(begin(row)):
-        length += len(part)
-        check_size(length)
-        parts.append(part)
+        if part:
+            length += len(part)
+            check_size(length)
+            parts.append(part)
     return "".join(parts)
 
 
@@ -132,9 +134,8 @@ def evaluate(template: Template, row: Mapping[str, Any]) -> Any:
     for _ in template.root_render_func(context):
         pass
     value = context.vars["value"]
-    if isinstance(value, Iterator | KeysView | ValuesView | ItemsView):
-        raise TypeError(f"a {type(value).__name__}, of which |list makes a list")
     work_of(context).add(value)
+    check_kept(value)
     return value
 
 
@@ -168,8 +169,8 @@ def _stepped(context: Context, value: Any) -> Any:
 
 
 @pass_context
-def _rounds(context: Context, values: Any) -> Iterator[Any]:
+def _rounds(context: Context, values: Any, num_nodes: int) -> Iterator[Any]:
     work = work_of(context)
     for value in values:
-        work.step(_ROUND)
+        work.step(_ROUND + _NODE * num_nodes)
         yield value

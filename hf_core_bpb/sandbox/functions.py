@@ -16,13 +16,13 @@ from hf_core_bpb.sandbox.work import check_size, listed
 _MAX_STRIPPED = _MAX_SOUGHT = _MAX_PRECISION = 100
 _MAX_PATH = 4
 _FILTERS = (
-    "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items", "last", "length",
-    "lower", "reject", "reverse", "select", "title", "upper",
+    "abs", "count", "d", "default", "dictsort", "first", "float", "int", "items", "last", "length", "reject", "reverse",
+    "select",
 )  # fmt: skip
 _TESTS = (
-    "!=", "<", "<=", "==", ">", ">=", "boolean", "defined", "divisibleby", "eq", "equalto", "even", "false", "float",
-    "ge", "greaterthan", "gt", "in", "integer", "iterable", "le", "lessthan", "lower", "lt", "mapping", "ne", "none",
-    "number", "odd", "sequence", "string", "true", "undefined", "upper",
+    "!=", "<", "<=", "==", ">", ">=", "boolean", "defined", "eq", "equalto", "false", "float", "ge", "greaterthan",
+    "gt", "in", "integer", "iterable", "le", "lessthan", "lt", "mapping", "ne", "none", "number", "sequence", "string",
+    "true", "undefined",
 )  # fmt: skip
 METHODS = frozenset((
     "capitalize", "casefold", "count", "endswith", "find", "get", "index", "isalnum", "isalpha", "isdecimal", "isdigit",
@@ -55,8 +55,12 @@ def _replace(text: Any, old: Any, new: Any, count: int | None = None) -> str:
 
 
 def _join(values: Any, separator: Any) -> str:
-    parts, between = [text_of(value) for value in values], text_of(separator)
-    check_size(sum(map(len, parts)) + len(parts) * len(between))
+    parts, between = [], text_of(separator)
+    length = 0
+    for value in values:
+        parts.append(text_of(value))
+        length += len(parts[-1]) + len(between)
+        check_size(length)
     return between.join(parts)
 
 
@@ -71,11 +75,13 @@ def _join_filter(environment: Environment, values: Any, d: Any = "", attribute: 
 
 @pass_environment
 def _sum(environment: Environment, values: Any, attribute: Any = None, start: Any = 0) -> Any:
-    numbers = [start, *_read(environment, values, attribute)]
-    for value in numbers:
-        if not isinstance(value, Number):
-            raise TypeError(f"a {type(value).__name__} where a number is needed")
-    return sum(numbers)
+    return sum(map(_number, [start, *_read(environment, values, attribute)]))
+
+
+def _number(value: Any) -> Any:
+    if not isinstance(value, Number):
+        raise TypeError(f"a {type(value).__name__} where a number is needed")
+    return value
 
 
 def _read(environment: Environment, values: Any, attribute: Any) -> Any:
@@ -110,6 +116,9 @@ def _most(name: str) -> Callable[..., Any]:
 @pass_context
 def _map(context: Context, values: Any, *args: Any, **kwargs: Any) -> Any:
     _check_path(kwargs.get("attribute"))
+    if args and not str(args[0]).isidentifier():
+        # Those that stand in checked trees are not for templates.
+        raise SecurityError(f"no filter named {args[0]!r}")
     return filters.FILTERS["map"](context, values, *args, **kwargs)
 
 
@@ -131,7 +140,12 @@ def _strip(strip: Callable[..., str], text: Any, chars: str | None = None) -> st
 def _round(value: Any, precision: int = 0, method: Any = "common") -> Any:
     if abs(precision) > _MAX_PRECISION:
         raise SecurityError(f"more than {_MAX_PRECISION} digits to round to")
-    return filters.FILTERS["round"](value, precision, method)
+    return filters.FILTERS["round"](_number(value), precision, method)
+
+
+def _of(kind: Callable[[Any], Any], function: Any) -> Callable[..., Any]:
+    """Return a function of a text or a number, which would take anything else for its text or format it."""
+    return lambda value, *args, **kwargs: function(kind(value), *args, **kwargs)
 
 
 def _from_behind(search: Callable[..., Any], text: str, *args: Any, **kwargs: Any) -> Any:
@@ -142,11 +156,15 @@ def _from_behind(search: Callable[..., Any], text: str, *args: Any, **kwargs: An
 
 
 FILTERS: dict[str, Callable[..., Any]] = {name: filters.FILTERS[name] for name in _FILTERS} | {
+    **{name: _of(text_of, filters.FILTERS[name]) for name in ("capitalize", "lower", "title", "upper")},
     "join": _join_filter, "list": listed, "map": _map, "max": _most("max"), "min": _most("min"), "replace": _replace,
     "rejectattr": _by_attribute("rejectattr"), "round": _round, "selectattr": _by_attribute("selectattr"),
     "sort": _sort, "string": text_of, "sum": _sum, "trim": partial(_strip, str.strip),
 }  # fmt: skip
-TESTS = {name: tests.TESTS[name] for name in _TESTS}
+TESTS: dict[str, Any] = {name: tests.TESTS[name] for name in _TESTS} | {
+    **{name: _of(text_of, tests.TESTS[name]) for name in ("lower", "upper")},
+    **{name: _of(_number, tests.TESTS[name]) for name in ("divisibleby", "even", "odd")},
+}
 OWN_METHODS: dict[str, Callable[..., Any]] = {
     "join": _join_method, "replace": _replace,
     **{strip.__name__: partial(_strip, strip) for strip in (str.strip, str.lstrip, str.rstrip)},

@@ -7,7 +7,7 @@ from jinja2 import TemplateSyntaxError, nodes
 
 _MAX_NESTING = 30
 TOO_DEEP = f"parts in parts, more than {_MAX_NESTING} deep"
-# Filters by names that no template can write.
+# Filters that stand in a tree once it is checked, by names that are no identifiers.
 WEIGHED, STEPPED, ROUNDS, CONCAT = "weighed ", "stepped ", "rounds ", "concat "
 
 # No assignments, macros, blocks, imports: what cannot be kept cannot grow from step to step.
@@ -25,6 +25,8 @@ def check(node: nodes.Node, depth: int = 0) -> None:
         raise TemplateSyntaxError(TOO_DEEP, node.lineno)
     if not isinstance(node, _NODES) or getattr(node, "recursive", False):
         raise TemplateSyntaxError(f"{type(node).__name__}, which task files have no use for", node.lineno)
+    if isinstance(node, nodes.Name) and node.name == "self":
+        raise TemplateSyntaxError("the name self, which jinja2 keeps for itself", node.lineno)
     for child in node.iter_child_nodes():
         check(child, depth + 1)
 
@@ -32,18 +34,19 @@ def check(node: nodes.Node, depth: int = 0) -> None:
 def weighing(node: Any) -> Any:
     """Return a tree in which what expressions read by name and make is weighed wherever no function sees it."""
     match node:
-        case nodes.Name(ctx="load"):
+        case nodes.Name(ctx="load") | nodes.Const(value=str()):
             return _filter(node, WEIGHED)
         case nodes.Getattr() | nodes.Getitem():
             return _filter(_reading(node), WEIGHED)
         case nodes.Call():
             return _reading(node)
+    num_nodes = sum(1 for _ in node.find_all(nodes.Node)) if isinstance(node, nodes.For) else 0
     _change(node, weighing)
     match node:
         case nodes.Concat():
             return _filter(nodes.List(node.nodes, lineno=node.lineno), CONCAT)
         case nodes.For():
-            node.iter = _filter(node.iter, ROUNDS)
+            node.iter = _filter(node.iter, ROUNDS, nodes.Const(num_nodes))
     return node
 
 
@@ -67,5 +70,5 @@ def _change(node: nodes.Node, change: Callable[[nodes.Node], nodes.Node]) -> Non
             setattr(node, name, [change(one) if isinstance(one, nodes.Node) else one for one in value])
 
 
-def _filter(node: Any, name: str) -> nodes.Filter:
-    return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+def _filter(node: Any, name: str, *args: nodes.Expr) -> nodes.Filter:
+    return nodes.Filter(node, name, list(args), [], None, None, lineno=node.lineno)

@@ -74,6 +74,19 @@ def listed(values: Iterable[Any]) -> list[Any]:
     return made
 
 
+def check_kept(value: Any) -> None:
+    """Raise TypeError for a value that is, or holds, what lasts no longer than its rendering."""
+    held = [value]
+    while held:
+        one = held.pop()
+        if isinstance(one, list | tuple):
+            held += one
+        elif isinstance(one, Mapping):
+            held += [*one.keys(), *one.values()]
+        elif one is not None and not isinstance(one, str | Number | date | time | range | Undefined):
+            raise TypeError(f"a {type(one).__name__} where a value is needed; |list makes a list of what yields items")
+
+
 def _weigh(value: Any) -> int:
     """Return the characters of a value and what its items weigh; raises SecurityError for what is no data."""
     weight = 0
@@ -85,9 +98,12 @@ def _weigh(value: Any) -> int:
         elif isinstance(one, int):
             if one.bit_length() > MAX_BITS:
                 raise SecurityError(f"a number of more than {MAX_BITS:,} bits")
+            # Some three bits are a digit.
+            weight += one.bit_length() // 3
         elif isinstance(one, Decimal):
             if one.is_finite() and abs(one.adjusted()) > _MAX_EXPONENT:
                 raise SecurityError(f"a number of more than {_MAX_EXPONENT:,} digits")
+            weight += len(one.as_tuple().digits)
         elif isinstance(one, range | list | tuple | Mapping | KeysView | ItemsView | ValuesView):
             weight += _ITEM * len(one)
             check_size(weight)
@@ -95,7 +111,10 @@ def _weigh(value: Any) -> int:
                 held += [*one.keys(), *one.values()]
             elif not isinstance(one, range):
                 held += one
-        elif one is not None and not isinstance(one, Undefined | Number | date | time | timedelta | Iterator):
+        elif isinstance(one, Iterator) and one is value:
+            # What it yields is weighed when it is its turn.
+            pass
+        elif one is not None and not isinstance(one, Undefined | Number | date | time | timedelta):
             raise SecurityError(f"a {type(one).__name__} where a value is needed")
         check_size(weight)
     return weight
