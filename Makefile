@@ -53,11 +53,13 @@ $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 TEST_TOOLS := bitsandbytes build gguf gradio hypothesis peft playwright pytest pytest-xdist tensorboard
 FUZZ_SECONDS ?= 600
 
-test-oldest: export PIP_CONSTRAINT := $(CURDIR)/constraints-oldest.txt
+# Said in front of each line: a variable of the target would hold for what it is made of too.
+OLDEST := PIP_CONSTRAINT=$(CURDIR)/constraints-oldest.txt
+
 test-oldest: $(VENV)/.installed
 	$(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/pip install --quiet dist/*.whl $(TEST_TOOLS)
-	$(subst $(BIN),$(VENV)-oldest/bin,$(PYTEST))
+	$(OLDEST) $(VENV)-oldest/bin/pip install --quiet dist/*.whl $(TEST_TOOLS)
+	$(OLDEST) $(subst $(BIN),$(VENV)-oldest/bin,$(PYTEST))
 
 audit:
 	$(PYTHON) -m venv $(VENV)-audit
