@@ -131,8 +131,8 @@ def render(template: Template, row: Mapping[str, Any]) -> str:
 def evaluate(template: Template, row: Mapping[str, Any]) -> Any:
     """Return an expression's value; raises SecurityError as `render` does, TypeError for what is no data."""
     context = template.new_context(begin(row))
-    for _ in template.root_render_func(context):
-        pass
+    # It yields no text: it is run to its end, where the value is set.
+    list(template.root_render_func(context))
     value = context.vars["value"]
     work_of(context).add(value)
     check_kept(value)

@@ -89,6 +89,9 @@ def check_kept(value: Any) -> None:
 
 def _weigh(value: Any) -> int:
     """Return the characters of a value and what its items weigh; raises SecurityError for what is no data."""
+    if isinstance(value, Iterator):
+        # What it yields is weighed when it is its turn; within a list it would have none, and is refused.
+        return 0
     weight = 0
     held = [value]
     while held:
@@ -111,9 +114,6 @@ def _weigh(value: Any) -> int:
                 held += [*one.keys(), *one.values()]
             elif not isinstance(one, range):
                 held += one
-        elif isinstance(one, Iterator) and one is value:
-            # What it yields is weighed when it is its turn.
-            pass
         elif one is not None and not isinstance(one, Undefined | Number | date | time | timedelta):
             raise SecurityError(f"a {type(one).__name__} where a value is needed")
         check_size(weight)
