@@ -1,6 +1,7 @@
 """What a model does right: every shortcut is held against plain forwards of the model at hand before it is taken."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,24 @@ import numpy.typing as npt
 import torch
 
 from hf_core_bpb.errors import InputError, RunError, reason
-from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, num_known_ids, positions_of
+from hf_core_bpb.scoring.float64 import can_widen, in_float64
+from hf_core_bpb.scoring.forward import Forward, device_of, dtype_of, evaluation_mode, num_known_ids, positions_of
 from hf_core_bpb.scoring.head import Head, takes
 from hf_core_bpb.scoring.plan import Costs, Mode, plan_jobs
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request, Scored
 
-# Nats that a token's loss may differ by, beside what padding alone makes of rounding.
-_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 0.005, torch.bfloat16: 0.02}
-_ROUNDING = 4.0
-# The share of what a wrong context does to losses that a shortcut may do. Right ones have been seen at 2e-5 and 7e-3,
-# wrong ones of untrained models from 1e-4, of models with larger weights from 4e-2.
-_SHARE = {torch.float64: 5e-5, torch.float32: 5e-5}
-_SHARE_IN_HALF_PRECISION = 0.02
+# Deviations are shares of what a wrong context does to losses: means over requests of nats per token.
+# In float64 right paths have been measured up to 3e-12, wrong ones from 1e-4 (weights of an untrained model) and 3e-2.
+_STRUCTURE = 1e-8
+# In the dtype of the run, what rounding may do beside a multiple of what it does among the model's plain forwards.
+_ROUNDING, _ROUNDING_IN_HALF_PRECISION = 2e-3, 0.05
+_NOISE = 10.0
+# Without float64, wrong paths have to be told from right ones in the dtype of the run.
+_STRICT, _STRICT_IN_HALF_PRECISION = 5e-5, 0.02
 
+# What a forward costs in tokens in the plan of few, much padded forwards.
+_FEWEST_FORWARDS = 50.0
 _SHORTEST = 48
 _BEYOND = 16
 _SEED = 1106
@@ -68,20 +73,34 @@ def choose_head(model: torch.nn.Module, replay: bool = True) -> Head:
     return "full"
 
 
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far a path's losses are from plain forwards', and the allowance, as shares of what a wrong context does.
+
+    nats: the largest difference of a request's mean loss.
+    """
+
+    share: float
+    allowed: float
+    nats: float
+
+
 class Probe:
-    """Requests with their losses by plain forwards, one row a forward and the head at every position."""
+    """Requests with their losses by plain forwards: one row a forward in the run's dtype, padded rows in float64.
+
+    A path must have the model's structure, which float64 shows as rounding cannot reach there, and must round no worse
+    than a multiple of what plain forwards of other shapes do among themselves.
+    """
 
     def __init__(self, model: torch.nn.Module, requests: Sequence[Request]) -> None:
-        """Score the requests plainly, and in padded batches and without their context, for comparison."""
+        """Score the requests plainly, in batches of other shapes and without their context, for comparison."""
         self.model = model
         self.requests = requests
         self.longest = max(request.end - 1 for request in requests)
-        dtype = next(model.parameters()).dtype
-        tolerance = _TOLERANCE.get(dtype, _TOLERANCE[torch.bfloat16])
         self.cannot_try: str | None = None
         try:
             self.plain_N = self._score("full", "full", batch_tokens=1)
-            padded_N = self._score("full", "full", per_forward=50.0)
+            padded = [self._score("full", "full", n * self.longest, _FEWEST_FORWARDS) for n in (4, 16)]
             self.requests = [_without_context(request, _num_ids(model)) for request in requests]
             without_N = self._score("full", "full", batch_tokens=1)
         except Exception as error:  # whatever a model raises, or losses that are not finite: nothing to compare with
@@ -89,30 +108,59 @@ class Probe:
             return
         finally:
             self.requests = requests
-        rounding = min(_ROUNDING * _largest(padded_N - self.plain_N), 10 * tolerance)
-        self.allowed = tolerance + rounding
         self.context_matters = float(np.abs(without_N - self.plain_N).mean())
-        self.share = _SHARE.get(dtype, _SHARE_IN_HALF_PRECISION)
+        self.noise = max(float(np.abs(padded_N - self.plain_N).mean()) for padded_N in padded)
+        self.exact_N = self._score_exactly()
+
+    def _score_exactly(self) -> npt.NDArray[np.float64] | None:
+        """Return the plain losses in float64, None where the model cannot be run so."""
+        if not can_widen(self.model):
+            return None
+        try:
+            with in_float64(self.model):
+                return self._score("full", "full", per_forward=_FEWEST_FORWARDS)
+        except Exception:  # a kernel that has no float64: the run's dtype has to do
+            return None
 
     def failure(self, head: Head, mode: Mode) -> str | None:
         """Return why a head and a mode cannot be used on this model, None where they can."""
         if self.cannot_try is not None:
             return self.cannot_try
         try:
-            scores = [self._score(head, mode, per_forward=cost) for cost in (0.0, 50.0)]
+            deviations = self.deviations(head, mode)
         except Exception as error:  # whatever a model raises at what it does not support
             return f"{type(error).__name__}: {reason(error)}"
-        off = max(_largest(scored_N - self.plain_N) for scored_N in scores)
-        if not off <= self.allowed:
-            return f"its losses are off by up to {off:.2g} nats a token"
-        if mode == "full":
-            return None
-        if self.context_matters == 0.0:
+        if mode != "full" and self.context_matters == 0.0:
             return "it cannot be tried: the model's losses do not depend on their context"
-        mean = max(float(np.abs(scored_N - self.plain_N).mean()) for scored_N in scores)
-        if mean > self.share * self.context_matters:
-            return f"its losses are off by {mean / self.context_matters:.2g} of what a wrong context does to them"
+        for deviation in deviations:
+            if not deviation.share <= deviation.allowed:
+                return (
+                    f"its losses are off by up to {deviation.nats:.2g} nats a token, "
+                    f"{deviation.share:.2g} of what a wrong context does to them"
+                )
         return None
+
+    def deviations(self, head: Head, mode: Mode) -> list[Deviation]:
+        """Return a path's deviation in float64, where the model can be run so, and that in the dtype of the run."""
+        is_half = dtype_of(self.model).itemsize < 4
+        found = []
+        if self.exact_N is not None:
+            with in_float64(self.model):
+                # The plan of fewest forwards alone: it has all kinds of padding, and weights are widened anew in each.
+                found.append(self._deviation(head, mode, self.exact_N, _STRUCTURE, (_FEWEST_FORWARDS,)))
+            allowed = (_ROUNDING_IN_HALF_PRECISION if is_half else _ROUNDING) + _NOISE * self._share(self.noise)
+        else:
+            allowed = _STRICT_IN_HALF_PRECISION if is_half else _STRICT
+        return [*found, self._deviation(head, mode, self.plain_N, allowed, (0.0, _FEWEST_FORWARDS))]
+
+    def _deviation(
+        self, head: Head, mode: Mode, expected_N: npt.NDArray[np.float64], allowed: float, costs: Sequence[float]
+    ) -> Deviation:
+        off_PxN = np.abs([self._score(head, mode, per_forward=cost) - expected_N for cost in costs])
+        return Deviation(self._share(float(off_PxN.mean(axis=1).max())), allowed, float(off_PxN.max()))
+
+    def _share(self, nats: float) -> float:
+        return nats / self.context_matters if self.context_matters > 0 else nats
 
     def _score(
         self, head: Head, mode: Mode, batch_tokens: int | None = None, per_forward: float = 0.0
@@ -137,10 +185,6 @@ def _without_context(request: Request, num_ids: int) -> Request:
     before = request.start - 1
     ids[:before] = (7 * ids[:before] + 3) % num_ids
     return Request(ids, request.start, request.end, request.num_bytes)
-
-
-def _largest(difference_N: npt.NDArray[np.float64]) -> float:
-    return float(np.abs(difference_N).max())
 
 
 def probe_length(model: torch.nn.Module, longest: int) -> int:
