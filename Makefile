@@ -68,7 +68,7 @@ audit:
 
 fuzz: $(VENV)/.installed
 	$(BIN)/pip install --quiet atheris
-	$(BIN)/python tests/fuzz.py $(FUZZ_SECONDS)
+	$(BIN)/python tests/support/fuzz.py $(FUZZ_SECONDS)
 
 clean:
 	rm -rf $(VENV) $(VENV)-oldest $(VENV)-audit dist results

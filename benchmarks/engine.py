@@ -25,15 +25,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from hf_core_bpb.model import LanguageModel, wrap
-from hf_core_bpb.registry import list_tasks, members
-from hf_core_bpb.runner import PreparedCore, prepare_core
-from hf_core_bpb.scorer import SilentProgress
+from hf_core_bpb.data.task_files import list_tasks, members
+from hf_core_bpb.evaluation.core import PreparedCore, prepare_core
+from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
 from hf_core_bpb.scoring.layout import lay_out
 from hf_core_bpb.scoring.plan import Job, Mode
+from hf_core_bpb.scoring.scorer import SilentProgress
 from hf_core_bpb.scoring.trie import Trie, build_trie
-from hf_core_bpb.sources import plan_core
 from hf_core_bpb.types import Request
 
 POSITIONS = 2048

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from hf_core_bpb import CoreBpbCallback
-from hf_core_bpb.demo.text import read_topics, split_topics
+from hf_core_bpb.data.demo import read_topics, split_topics
 from hf_core_bpb.scaling.plan import make_schedule
 
 BOS = "<|endoftext|>"

@@ -6,12 +6,12 @@ from hf_core_bpb.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from hf_core_bpb.api import bits_per_byte, evaluate_core
-    from hf_core_bpb.batches import evaluate_bpb
-    from hf_core_bpb.callback import CoreBpbCallback
-    from hf_core_bpb.install import metric_path
+    from hf_core_bpb.evaluate_metrics.install import metric_path
+    from hf_core_bpb.evaluation.token_batches import evaluate_bpb
     from hf_core_bpb.scaling.fit import fit_parametric
+    from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
+    from hf_core_bpb.training.callback import CoreBpbCallback
     from hf_core_bpb.types import BpbResult, CoreResult
-    from hf_core_bpb.vocabulary import TokenBytes, token_bytes
 
 __version__ = "0.1.0"
 
@@ -33,15 +33,15 @@ __all__ = [
 
 _HOMES = {
     "BpbResult": "hf_core_bpb.types",
-    "CoreBpbCallback": "hf_core_bpb.callback",
+    "CoreBpbCallback": "hf_core_bpb.training.callback",
     "CoreResult": "hf_core_bpb.types",
-    "TokenBytes": "hf_core_bpb.vocabulary",
+    "TokenBytes": "hf_core_bpb.tokenization.token_bytes",
     "bits_per_byte": "hf_core_bpb.api",
-    "evaluate_bpb": "hf_core_bpb.batches",
+    "evaluate_bpb": "hf_core_bpb.evaluation.token_batches",
     "evaluate_core": "hf_core_bpb.api",
     "fit_parametric": "hf_core_bpb.scaling.fit",
-    "metric_path": "hf_core_bpb.install",
-    "token_bytes": "hf_core_bpb.vocabulary",
+    "metric_path": "hf_core_bpb.evaluate_metrics.install",
+    "token_bytes": "hf_core_bpb.tokenization.token_bytes",
 }
 
 

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from hf_core_bpb.cli import main
+from hf_core_bpb.cli.main import main
 
 if __name__ == "__main__":
     code = main()

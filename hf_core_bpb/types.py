@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from hf_core_bpb.centering import centered_accuracy, mean_centered, unweighted_mean
+from hf_core_bpb.metrics.centering import centered_accuracy, mean_centered, unweighted_mean
 
 Kind = Literal["multiple_choice", "schema", "language_modeling"]
 Baselines = Literal["v1", "v2"]

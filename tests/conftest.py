@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from loopback_hub import LoopbackHub
+from support.loopback_hub import LoopbackHub
 
 SCRATCH = Path(tempfile.mkdtemp(prefix="hf_core_bpb-tests-"))
 HUB = LoopbackHub(SCRATCH / "hub")
@@ -88,7 +88,7 @@ def byte_tokenizer():
 
 @pytest.fixture(scope="session")
 def tiny_model():
-    from tiny_models import build_tiny_model
+    from support.tiny_models import build_tiny_model
 
     return build_tiny_model()
 
@@ -96,7 +96,7 @@ def tiny_model():
 @pytest.fixture(scope="session")
 def hub(package, tokenizer) -> LoopbackHub:
     """A Hub that holds all eleven dataset ids (rows of the demo), a text dataset, and two models."""
-    from tiny_models import build_tiny_model
+    from support.tiny_models import build_tiny_model
 
     root = HUB.root
     shutil.copytree(package / "demo" / "rows", root / "datasets")

@@ -30,7 +30,7 @@ def test_the_readme_s_python_runs(hub, pytestconfig):
 def test_the_readme_s_example_by_hand_is_right(pytestconfig):
     import math
 
-    from hf_core_bpb.centering import centered_accuracy, unweighted_mean
+    from hf_core_bpb.metrics.centering import centered_accuracy, unweighted_mean
     from hf_core_bpb.types import BpbResult, Scored
 
     readme = " ".join((pytestconfig.rootpath / "README.md").read_text().split())

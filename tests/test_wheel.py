@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hf_core_bpb import registry
+from hf_core_bpb.data import task_files as registry
 
 
 def test_the_package_under_test_is_installed_not_the_checkout(package, pytestconfig):

@@ -9,11 +9,11 @@ import datasets
 import evaluate
 
 from hf_core_bpb import __version__
-from hf_core_bpb.columns import listed
-from hf_core_bpb.documents import make_document
+from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
-from hf_core_bpb.report.results import bpb_values
+from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, KeptModel
+from hf_core_bpb.evaluate_metrics.columns import listed
+from hf_core_bpb.results.serialize import bpb_values
 from hf_core_bpb.types import BpbResult, Scored
 
 _DESCRIPTION = """\
@@ -153,8 +153,8 @@ class Bpb(evaluate.Metric):  # type: ignore[misc]
     def _ready(self, options: dict[str, Any]) -> dict[str, Any]:
         """Return options with the model they name, loaded if need be; what cannot be is refused here."""
         from hf_core_bpb.distributed import alone
-        from hf_core_bpb.model import choose_max_length
-        from hf_core_bpb.text import choose_windows
+        from hf_core_bpb.models.language_model import choose_max_length
+        from hf_core_bpb.tokenization.windows import choose_windows
 
         for name in ("max_length", "stride", "batch_tokens"):
             value = options.get(name)

@@ -8,11 +8,11 @@ import evaluate
 import numpy as np
 
 from hf_core_bpb import __version__
-from hf_core_bpb.accuracies import AccuracyScores, check_baselines, score_accuracies
-from hf_core_bpb.columns import listed
+from hf_core_bpb.data.task_files import list_tasks
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.kept import MODEL_OPTIONS, KeptModel
-from hf_core_bpb.registry import list_tasks
+from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, KeptModel
+from hf_core_bpb.evaluate_metrics.columns import listed
+from hf_core_bpb.metrics.core import AccuracyScores, check_baselines, score_accuracies
 from hf_core_bpb.types import Baselines
 
 _DESCRIPTION = """\
@@ -126,7 +126,7 @@ class Core(evaluate.Metric):  # type: ignore[misc]
     def _of_model(self, options: dict[str, Any], baselines: Baselines | None) -> dict[str, Any]:
         from hf_core_bpb.api import evaluate_core
         from hf_core_bpb.distributed import alone
-        from hf_core_bpb.report.results import core_values
+        from hf_core_bpb.results.serialize import core_values
 
         # A metric computes where it is called.
         with alone():

@@ -1,1 +1,1 @@
-"""A run's results as JSON, as a table, and its progress while it runs."""
+"""Finished runs for people to read: tables, pages, plots, trackers, model cards."""

@@ -8,13 +8,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hf_core_bpb.centering import centered_accuracy
-from hf_core_bpb.comparing.saved import SavedRun
-from hf_core_bpb.compressors import PACKERS
 from hf_core_bpb.errors import InputError, reason
-from hf_core_bpb.numbers import show_count
+from hf_core_bpb.formatting import show_count
+from hf_core_bpb.metrics.centering import centered_accuracy
+from hf_core_bpb.metrics.compressors import PACKERS
 from hf_core_bpb.report.charts import Bar, bars, cloud, histogram, scatter
 from hf_core_bpb.report.relations import Relation, common_texts, relations_of
+from hf_core_bpb.results.saved import SavedRun
 
 Values = dict[str, Any]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from scipy.stats import spearmanr
 
-from hf_core_bpb.comparing.saved import SavedRun
+from hf_core_bpb.results.saved import SavedRun
 
 _MOST_PAIRS = 10
 

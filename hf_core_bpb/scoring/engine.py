@@ -8,7 +8,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from hf_core_bpb.errors import RunError, reason
-from hf_core_bpb.interfaces import Progress
+from hf_core_bpb.progress import Progress
 from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, positions_of, rescaled_beyond
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs

@@ -10,10 +10,11 @@ except ImportError:
     raise ImportError('the calculators need gradio: pip install "hf_core_bpb[space]"') from None
 
 from hf_core_bpb import __version__
-from hf_core_bpb.conversions import QUANTITIES
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.numbers import read_count, read_number
-from hf_core_bpb.space import bits, dashboard, figures, planner
+from hf_core_bpb.formatting import read_count, read_number
+from hf_core_bpb.metrics.conversions import QUANTITIES
+from hf_core_bpb.report import space_figures as figures
+from hf_core_bpb.space import bits, dashboard, planner
 
 Metric = Literal["bpb", "core"]
 _TEXT = (

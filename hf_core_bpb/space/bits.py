@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from hf_core_bpb.compressors import measure_compressors
-from hf_core_bpb.conversions import quantities_of, sums_of
 from hf_core_bpb.errors import InputError
+from hf_core_bpb.metrics.compressors import measure_compressors
+from hf_core_bpb.metrics.conversions import quantities_of, sums_of
 from hf_core_bpb.types import Document
 
 # What gzip, bzip2 and xz write around their data is then less than a few per cent of it.

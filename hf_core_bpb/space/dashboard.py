@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_core_bpb.accuracies import AccuracyScores, score_accuracies
+from hf_core_bpb.data.task_files import list_tasks, members
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.registry import list_tasks, members
+from hf_core_bpb.metrics.core import AccuracyScores, score_accuracies
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.numbers import show_count
+from hf_core_bpb.formatting import show_count
 from hf_core_bpb.scaling.laws import LAWS, RATIOS, FixedRatio, Law, find_rule
 from hf_core_bpb.scaling.plan import Plan, Request, make_plan, off_optimum
 

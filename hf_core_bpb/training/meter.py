@@ -11,7 +11,7 @@ from hf_core_bpb.scaling.flops import peak_flops, six_n_d, training_flops_a_toke
 from hf_core_bpb.scaling.laws import Convention, FixedRatio, Law
 from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.scoring.engine import processes_a_copy
-from hf_core_bpb.training.tokens import TokenCounter
+from hf_core_bpb.training.token_counter import TokenCounter
 
 # Rows of two lengths give the constant and the linear part of a token's FLOPs, attention being the latter.
 _FLOP_LENGTHS = (64, 128)

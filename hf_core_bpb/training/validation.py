@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hf_core_bpb.documents import make_document
+from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError, reason
-from hf_core_bpb.model import LanguageModel
-from hf_core_bpb.scorer import Scorer, Workload, prepare
-from hf_core_bpb.text import choose_windows, text_requests
+from hf_core_bpb.models.language_model import LanguageModel
+from hf_core_bpb.scoring.scorer import Scorer, Workload, prepare
+from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
+from hf_core_bpb.tokenization.windows import choose_windows, text_requests
 from hf_core_bpb.types import Request, Scored
-from hf_core_bpb.vocabulary import TokenBytes, token_bytes
 
 _IGNORED = -100
 

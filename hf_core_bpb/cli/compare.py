@@ -1,0 +1,111 @@
+"""The compare command: read runs, hold each against the first, print, write."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hf_core_bpb import __version__
+from hf_core_bpb.errors import InputError, reason
+from hf_core_bpb.metrics.paired import DOCUMENT_RESAMPLES, RESAMPLES, SEED, Difference
+from hf_core_bpb.results.compare import Comparison, compare_runs
+from hf_core_bpb.results.saved import read_run
+
+RECIPE = (
+    f"compare|paired:items,documents|bootstrap:{RESAMPLES},{DOCUMENT_RESAMPLES}|randomisations:{RESAMPLES}|holm:tasks"
+    f"|seed:{SEED}|version:{__version__}"
+)
+
+
+def show_comparison(folders: Sequence[Path], only: str | None, json_path: Path | None, plot_path: Path | None) -> None:
+    """Print how every run differs from the first, and write it where asked to. Raises InputError for what differs."""
+    runs = [read_run(folder) for folder in folders]
+    comparisons = [compare_runs(runs[0], run, only) for run in runs[1:]]
+    console = Console()
+    for comparison in comparisons:
+        _print(console, comparison)
+    console.print(RECIPE, style="dim", soft_wrap=True, markup=False, highlight=False)
+    try:
+        if json_path is not None:
+            json_path.write_text(json.dumps(_values(comparisons), indent=2) + "\n", encoding="utf-8")
+        if plot_path is not None:
+            from hf_core_bpb.report.comparison_plot import save_plot
+
+            save_plot(plot_path, comparisons)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--json, --plot: expected places that can be written, got: {reason(error)}") from None
+
+
+def _values(comparisons: Sequence[Comparison]) -> dict[str, object]:
+    return {
+        "schema_version": 1,
+        "recipe": RECIPE,
+        "comparisons": [
+            {
+                "before": {"folder": str(c.before.folder), "model": c.before.name},
+                "after": {"folder": str(c.after.folder), "model": c.after.name},
+                "core": dataclasses.asdict(c.core) if c.core is not None else None,
+                "tasks": [dataclasses.asdict(task) for task in c.tasks],
+                "bpb": [dataclasses.asdict(text) for text in c.texts],
+                "notes": c.notes,
+            }
+            for c in comparisons
+        ],
+    }
+
+
+def _print(console: Console, comparison: Comparison) -> None:
+    before, after = comparison.before, comparison.after
+    title = f"{after.name} ({after.folder}) less {before.name} ({before.folder})"
+    console.print(title, style="bold", markup=False, highlight=False)
+    if comparison.core is not None:
+        table = Table()
+        table.add_column("task", overflow="fold", min_width=12)
+        for name in ("first", "second", "change", "95 %", "p*", "won/lost"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in comparison.tasks:
+            table.add_row(*_cells(row), _p(row.p_holm), f"{len(row.won)}/{len(row.lost)}")
+        table.add_section()
+        core = comparison.core
+        won, lost = (sum(len(getattr(row, side)) for row in comparison.tasks) for side in ("won", "lost"))
+        table.add_row(*_cells(core), _p(core.p_value), f"{won}/{lost}", style="bold")
+        table.caption = (
+            "* of tasks: corrected for their number (Holm). won/lost: items that only the second/first has right."
+        )
+        table.caption_justify = "left"
+        console.print(table)
+        console.print(_reading(core, higher_is_better=True), soft_wrap=True, markup=False, highlight=False)
+    if comparison.texts:
+        table = Table()
+        table.add_column("bits per byte of", overflow="fold", min_width=12)
+        for name in ("first", "second", "change", "95 %", "p"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in comparison.texts:
+            table.add_row(*_cells(row), _p(row.p_value))
+        console.print(table)
+        for row in comparison.texts:
+            console.print(_reading(row, higher_is_better=False), soft_wrap=True, markup=False, highlight=False)
+    for note in comparison.notes:
+        console.print(f"{note}.", soft_wrap=True, markup=False, highlight=False)
+
+
+def _cells(row: Difference) -> list[Text | str]:
+    interval = "-" if row.ci95 is None else "{:+.3f} to {:+.3f}".format(*row.ci95)
+    return [Text(row.name), f"{row.before:.4f}", f"{row.after:.4f}", f"{row.difference:+.4f}", interval]
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _reading(row: Difference, higher_is_better: bool) -> str:
+    if row.p_value is None:
+        return f"{row.name}: a single document, of which nothing can be said."
+    if row.p_value >= 0.05:
+        return f"{row.name}: not told apart (p {_p(row.p_value)})."
+    better = (row.difference > 0) == higher_is_better
+    return f"{row.name}: the second is {'better' if better else 'worse'} (p {_p(row.p_value)})."

@@ -1,1 +1,0 @@
-"""Finished runs held against each other, item by item and document by document."""

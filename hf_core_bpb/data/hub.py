@@ -1,0 +1,54 @@
+"""Rows from the Hub, or from a folder laid out like it, through the datasets library."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from hf_core_bpb.data.rows import read_examples
+from hf_core_bpb.errors import InputError, reason
+from hf_core_bpb.types import DatasetSource, Example, Task, TaskData
+
+
+class HubTable:
+    """One split of a dataset, prepared by the datasets library, with the revision it was read at.
+
+    `root` is a folder that holds datasets as `<owner>/<name>`; None stands for the Hub itself.
+    """
+
+    def __init__(self, source: DatasetSource, root: Path | None, where: str) -> None:
+        """Load or download the split; raises InputError naming the dataset, config or split that is not there."""
+        import datasets
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+        self.name = f"{source.path}, config {source.config or 'default'}, split {source.split}"
+        path = source.path if root is None else str(root / source.path)
+        revision = source.revision if root is None else None
+        try:
+            builder = datasets.load_dataset_builder(path, source.config, revision=revision)
+            builder.download_and_prepare()
+            self.rows = builder.as_dataset(source.split)
+        except (RepositoryNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
+            raise InputError(
+                f"{where}: expected a dataset on the Hub, got no {source.path!r} at revision "
+                f"{revision or 'main'}: {reason(error)}"
+            ) from None
+        except (ValueError, HfHubHTTPError, OSError, datasets.exceptions.DatasetsError) as error:
+            raise InputError(f"{where}: expected {self.name}, got: {reason(error)}") from None
+        self.revision = str(builder.hash) if root is None else "shipped"
+        self.columns = list(self.rows.column_names)
+
+
+def load_hub_task(task: Task, root: Path | None = None) -> TaskData:
+    """Return a task's Examples from the Hub (or a folder laid out like it), with its shots by group.
+
+    Raises InputError naming the task file and what is missing.
+    """
+    table = HubTable(task.dataset, root, task.origin)
+    examples = read_examples(task, table.rows, table.columns, table.name)
+    shots: dict[str, list[Example]] | None = None
+    if task.fewshot is not None:
+        source = DatasetSource(task.dataset.path, task.dataset.config, task.fewshot.split, task.dataset.revision)
+        pool = HubTable(source, root, task.origin)
+        shots = defaultdict(list)
+        for example in read_examples(task, pool.rows, pool.columns, pool.name):
+            shots[example.group].append(example)
+    return TaskData(examples, shots, table.revision)

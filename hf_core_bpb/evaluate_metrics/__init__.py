@@ -1,0 +1,1 @@
+"""What the evaluate modules bpb and core share, and installing them."""

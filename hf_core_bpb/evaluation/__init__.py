@@ -1,0 +1,1 @@
+"""CORE and bits per byte of one model, from options to results."""

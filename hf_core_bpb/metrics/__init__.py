@@ -1,0 +1,1 @@
+"""From sums of nats to decisions, accuracies, CORE, intervals and comparisons (pure)."""

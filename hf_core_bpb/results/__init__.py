@@ -1,0 +1,1 @@
+"""A finished run: what it consists of, its files, reading them back, comparing two."""

@@ -1,0 +1,54 @@
+"""Everything that a report is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hf_core_bpb.scaling.parameters import ParameterCounts
+from hf_core_bpb.results.training_history import Trained
+from hf_core_bpb.types import BpbResult, CoreResult, Work
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """The model that was scored."""
+
+    name: str
+    revision: str
+    tokenizer: str
+    dtype: str
+    parameters: ParameterCounts
+    trained: Trained | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the run took, and where it ran."""
+
+    work: Work
+    backend: str
+    seconds: float
+    processes: int
+    peak_memory_bytes: int
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run's results.
+
+    compressors: bits per byte of the same texts, by text and compressor. packed: bytes of every document
+    compressed by itself, by text; empty lists where they are not measured.
+    """
+
+    model: ModelFacts
+    core: CoreResult | None
+    bpb: Mapping[str, BpbResult]
+    compressors: Mapping[str, Mapping[str, float]]
+    packed: Mapping[str, Sequence[Mapping[str, int]]]
+    run: RunFacts
+
+    @property
+    def signatures(self) -> list[str]:
+        """One line for each result that names everything it depends on but the model."""
+        cores = [self.core.signature] if self.core is not None else []
+        return cores + [result.signature for result in self.bpb.values()]

@@ -1,0 +1,304 @@
+"""The command as a person types it: what it prints, writes and returns, with every model and row from the Hub."""
+
+import json
+import re
+
+import pytest
+from support.command import run_command
+
+CORE_11 = {
+    "arc_challenge", "arc_easy", "boolq", "hellaswag", "lambada_openai", "mmlu",
+    "openbook_qa", "piqa", "sciq", "squad", "winogrande",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluated(hub, tmp_path_factory):
+    """One run of the command over the whole suite and the default text, and its folder."""
+    folder = tmp_path_factory.mktemp("run") / "out"
+    return run_command("--model", "tiny", "--limit", "4", "--output", str(folder)), folder
+
+
+def test_a_run_returns_zero_and_ends_in_tables_and_signatures(evaluated):
+    finished, folder = evaluated
+    assert finished.returncode == 0, finished.stderr
+    for name in CORE_11:
+        assert re.search(
+            rf"│ {name} +│ +\d+ │ +4 │ +[01]\.\d{{4}} │ +\d\.\d\d–\d\.\d\d │ +0\.\d{{4}} │ +[+-]\d\.\d{{4}} │",
+            finished.stdout,
+        )
+    assert re.search(r"│ core-11 .* v1 │ +[+-]\d\.\d{4} │", finished.stdout)
+    assert (
+        "core|suite:core-11|tasks:11|protocol:nanochat|seeds:1337/1234+index|source:hub|baselines:v1" in finished.stdout
+    )
+    assert f"Results, samples and report.html: {folder}" in finished.stderr
+
+
+def test_results_json_has_what_the_tables_are_made_of(evaluated):
+    results = json.loads((evaluated[1] / "results.json").read_text())
+    assert results["schema_version"] == 1
+    assert results["model"]["id"] == "tiny"
+    assert results["model"]["revision"] == "5" * 40
+    assert results["model"]["dtype"] == "float32"
+    assert results["model"]["parameters"]["non_embedding"] == 25_472
+    core = results["core"]
+    assert set(core["tasks"]) == CORE_11
+    assert core["core"] == pytest.approx(sum(t["centered"] for t in core["tasks"].values()) / 11)
+    assert core["baselines"] == "v1"
+    assert core["core_by_baselines"] == {"v1": core["core"], "v2": core["core"]}
+    arc = core["tasks"]["arc_easy"]
+    assert (arc["n"], arc["num_fewshot"], arc["random_baseline"], arc["kind"]) == (4, 3, 0.25, "multiple_choice")
+    assert arc["centered"] == pytest.approx((arc["accuracy"] - 0.25) / 0.75)
+    assert arc["dataset"] == {
+        "path": "allenai/ai2_arc", "config": "ARC-Easy", "split": "test",
+        "revision": "210d026faf9955653af8916fad021475a3f00453",
+    }  # fmt: skip
+    ((name, bpb),) = results["bpb"].items()
+    assert name == "EleutherAI/wikitext_document_level:wikitext-2-raw-v1:test:page"
+    assert (bpb["bytes"], bpb["characters"], bpb["documents"]) == (25 + 21, 25 + 15, 2)
+    assert bpb["bpb"] == pytest.approx(bpb["nats"] / 0.6931471805599453 / 46)
+    work = results["work"]
+    assert work["backend"] == "full, prefix, prefix+tree; head replayed"
+    assert work["minimum_tokens"] <= work["forward_tokens"] <= 1.1 * work["minimum_tokens"]
+    assert results["work"]["processes"] == 1
+    assert set(results["environment"]) == {"python", "torch", "transformers", "datasets", "accelerate", "device"}
+
+
+def test_samples_add_up_to_the_results(evaluated):
+    results = json.loads((evaluated[1] / "results.json").read_text())
+    for name, task in results["core"]["tasks"].items():
+        rows = [json.loads(line) for line in (evaluated[1] / "samples" / f"{name}.jsonl").read_text().splitlines()]
+        assert [row["index"] for row in rows] == list(range(4))
+        assert sum(row["correct"] for row in rows) / 4 == task["accuracy"]
+        assert sum(row["truncated"] for row in rows) == task["truncated"]
+        for row in rows:
+            assert len(row["nats"]) == len(row["tokens"]) == len(row["bytes"])
+            if task["kind"] == "language_modeling":
+                assert row["gold"] is None
+                assert row["prediction"] is None
+            else:
+                assert row["correct"] == (row["prediction"] == row["gold"])
+                means = [n / t for n, t in zip(row["nats"], row["tokens"], strict=True)]
+                assert row["prediction"] == means.index(min(means))
+    (path,) = (evaluated[1] / "samples").glob("bpb-*.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    (bpb,) = results["bpb"].values()
+    assert sum(row["nats"] for row in rows) == pytest.approx(bpb["nats"], rel=1e-12)
+    assert [row["bytes"] for row in rows] == [25, 21]
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_any_number_of_processes_gives_the_same_answers(evaluated, tmp_path, processes):
+    """Started by torchrun on a machine without an accelerator, where processes by default do not find each other."""
+    launcher = ("torchrun", "--nproc_per_node", str(processes))
+    finished = run_command("--model", "tiny", "--limit", "4", "--output", str(tmp_path), launcher=launcher)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("core|suite:core-11") == 1
+    alone = json.loads((evaluated[1] / "results.json").read_text())
+    together = json.loads((tmp_path / "results.json").read_text())
+    assert together["work"]["processes"] == processes
+    for key in ("forwards", "forward_tokens", "head_rows", "backend"):
+        assert together["work"][key] == alone["work"][key]
+    # Of as many threads as were there, the last bit of a sum.
+    bits = [
+        [c.pop("gold_bits_per_byte"), *(t.pop("gold_bits_per_byte") for t in c["tasks"].values())]
+        for c in (alone["core"], together["core"])
+    ]
+    assert bits[0] == pytest.approx(bits[1], rel=1e-6)
+    assert together["core"] == alone["core"]
+    assert together["signature"] == alone["signature"]
+    (a,), (b,) = alone["bpb"].values(), together["bpb"].values()
+    assert b["nats"] == pytest.approx(a["nats"], rel=1e-9)
+    for path in (evaluated[1] / "samples").glob("[!_]*"):
+        pairs = zip(
+            path.read_text().splitlines(), (tmp_path / "samples" / path.name).read_text().splitlines(), strict=True
+        )
+        for one, other in pairs:
+            one, other = json.loads(one), json.loads(other)
+            assert other.pop("nats") == pytest.approx(one.pop("nats"), rel=1e-6)
+            assert other == one
+
+
+def test_accelerate_launch_is_the_same_program(hub, tmp_path):
+    finished = run_command(
+        *("--model", "tiny", "--eval", "core", "--tasks", "piqa", "--output", str(tmp_path)),
+        launcher=("accelerate", "launch"),
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert set(json.loads((tmp_path / "results.json").read_text())["core"]["tasks"]) == {"piqa"}
+
+
+def test_a_warm_cache_is_enough_offline(evaluated, tmp_path):
+    finished = run_command(
+        "--model", "tiny", "--limit", "4", "--output", str(tmp_path), HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9"
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    alone, offline = (json.loads((f / "results.json").read_text()) for f in (evaluated[1], tmp_path))
+    assert offline["core"] == alone["core"]
+    assert offline["bpb"] == alone["bpb"]
+    assert offline["model"] == alone["model"]
+
+
+def test_truncation_is_counted_and_said(hub, tmp_path):
+    finished = run_command(
+        "--model", "owner/short", "--eval", "core", "--tasks", "piqa", "--output", str(tmp_path)
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    tasks = json.loads((tmp_path / "results.json").read_text())["core"]["tasks"]
+    assert tasks["piqa"]["truncated"] == 6
+    assert "Cut on the left to fit the context: piqa 6 of 6" in finished.stdout
+
+
+def test_the_demo_needs_no_model_and_no_network(tmp_path):
+    finished = run_command(
+        "--output", "out", cwd=tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path / "home")
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert "No --model given: evaluating the demo" in finished.stderr
+    assert "not the benchmark" in finished.stdout
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["core"]["source"] == "demo"
+    assert set(results["core"]["tasks"]) == CORE_11
+    assert set(results["bpb"]) == {"python-reference", "scripts"}
+    # The model has learned something: xz at its strongest needs 2.72 bits per byte of this text.
+    assert 1.5 < results["bpb"]["python-reference"]["bpb"] < 2.3
+
+
+def test_a_task_file_of_ones_own_runs(hub, tmp_path):
+    rows = hub.root / "datasets" / "me" / "quiz"
+    rows.mkdir(parents=True, exist_ok=True)
+    (rows / "test.jsonl").write_text('{"q": "one and", "a": ["two", "the sea"], "n": 0}\n' * 3)
+    (tmp_path / "quiz.toml").write_text(
+        'name = "quiz"\nkind = "multiple_choice"\nnum_fewshot = 1\ndelimiter = " "\nrandom_baseline = 0.5\n'
+        'suites = []\nlicence = "CC0"\ncitation = "me"\n[dataset]\npath = "me/quiz"\nsplit = "test"\n'
+        "[prompt]\ncontext = '{{ q }}'\nchoices = 'a'\ngold = 'n'\n"
+    )
+    finished = run_command(
+        "--model", "tiny", "--eval", "core", "--tasks", "quiz.toml", "--output", "out", cwd=tmp_path
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["core"]["suite"] == "custom"
+    assert results["core"]["tasks"]["quiz"]["n"] == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--model", "nobody/none"],
+            "--model: expected a causal language model at 'nobody/none', got: nobody/none is not a local folder",
+        ),
+        (["--tasks", "nope"], "--tasks: expected names of the task folder (agi_eval_lsat_ar, arc_challenge,"),
+        (["--text", "gone.txt"], "--text: expected a file, FILE.jsonl"),
+        (["--max-length", "2048"], "--max-length: expected at most the model's 1024 positions, got 2048"),
+    ],
+)
+def test_input_that_does_not_fit_is_one_line_and_exit_code_2(hub, tmp_path, arguments, message):
+    finished = run_command(*arguments, "--output", "out", cwd=tmp_path)
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    last = finished.stderr.splitlines()[-1]
+    assert last.startswith(f"hf-core-bpb: error: {message}")
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tasks", "nope"], "--tasks: expected names of the task folder"),
+        (["--model", "nobody/none"], "--model: expected a causal language model at 'nobody/none'"),
+        (["--model", "tiny", "--eval", "core", "--tasks", "missing.toml"], "missing.toml: expected a task file"),
+    ],
+)
+def test_an_input_error_under_torchrun_is_said_once(hub, tmp_path, arguments, message):
+    finished = run_command(*arguments, launcher=("torchrun", "--nproc_per_node", "2"), cwd=tmp_path)
+    assert finished.returncode != 0
+    assert finished.stderr.count(f"hf-core-bpb: error: {message}") == 1
+    assert "rank1]: Traceback" not in finished.stderr
+    assert "hf_core_bpb/" not in finished.stderr.replace("hf_core_bpb/tasks", "")
+
+
+def test_a_failure_of_one_process_is_the_failure_of_all(hub, tmp_path):
+    """Only one document makes the logits overflow, so only one of two processes meets it."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained("tiny")
+    tokenizer = AutoTokenizer.from_pretrained("tiny")
+    (letter,) = tokenizer.encode("Q", add_special_tokens=False)
+    with torch.no_grad():
+        model.transformer.wte.weight[letter] = float("nan")
+        model.lm_head.weight = torch.nn.Parameter(torch.ones_like(model.lm_head.weight))
+    model.config.tie_word_embeddings = False
+    model.save_pretrained(tmp_path / "broken")
+    tokenizer.save_pretrained(tmp_path / "broken")
+    (tmp_path / "a.jsonl").write_text('{"text": "the sea and the river"}\n{"text": "Q and the river ran to the sea"}\n')
+    finished = run_command(
+        *("--model", "broken", "--eval", "bpb", "--text", "a.jsonl", "--batch-tokens", "1"),
+        launcher=("torchrun", "--nproc_per_node", "2"),
+        cwd=tmp_path,
+    )
+    assert finished.returncode != 0
+    assert finished.stderr.count("hf-core-bpb: failed: model: expected finite logits, got a loss of nan") == 1
+
+
+def test_options_reach_the_run(hub, tmp_path):
+    finished = run_command(
+        *("--model", "tiny", "--revision", "earlier", "--tokenizer", "owner/short", "--dtype", "bfloat16", "--quiet"),
+        *("--eval", "core", "--tasks", "piqa,boolq", "--limit", "3", "--protocol", "dclm", "--baselines", "v1"),
+        *("--max-length", "200", "--output", "out"),
+        cwd=tmp_path,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    model, core = results["model"], results["core"]
+    assert (model["revision"], model["tokenizer"], model["dtype"]) == ("6" * 40, "owner/short", "bfloat16")
+    assert (core["protocol"], core["baselines"]) == ("dclm", "v1")
+    assert {name: (task["n"], task["num_fewshot"]) for name, task in core["tasks"].items()} == {
+        "piqa": (3, 2),
+        "boolq": (3, 2),
+    }
+    assert "core|suite:custom|tasks:piqa,boolq|protocol:dclm|seeds:1234 in sequence|" in results["signature"]
+    pinned = f"tokenizer:owner/short@{'5' * 40}"
+    assert f"|baselines:v1|limit:3|{pinned}|first:tokenizer|max-length:200|" in results["signature"]
+    assert "|dtype:bfloat16|truncation:left|data:" in results["signature"]
+    again = run_command("--model", "tiny", "--eval", "bpb", "--output", "out", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "expected a folder without results (or --overwrite), got out" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--eval", "core", "--text", "a.txt"], "--text: expected --eval to hold bpb, got --eval core"),
+        (["--eval", "core", "--stride", "3"], "--stride: expected --eval to hold bpb, got --eval core"),
+        (["--eval", "core", "--documents", "alone"], "--documents: expected --eval to hold bpb, got --eval core"),
+        (["--eval", "bpb", "--limit", "3"], "--limit: expected --eval to hold core, got --eval bpb"),
+        (["--eval", "bpb", "--suite", "core-11"], "--suite: expected --eval to hold core, got --eval bpb"),
+        (["--eval", "bpb", "--protocol", "dclm"], "--protocol: expected --eval to hold core, got --eval bpb"),
+        (["--suite", "core-11", "--tasks", "piqa"], "--suite: expected a suite or --tasks, got both"),
+        (["--revision", "main"], "--revision: expected --model with it, got none"),
+    ],
+)
+def test_options_that_would_change_nothing_are_refused(arguments, message):
+    finished = run_command(*arguments)
+    assert finished.returncode == 2
+    assert finished.stderr == f"hf-core-bpb: error: {message}\n"
+
+
+def test_names_are_shown_as_they_are(tmp_path):
+    (tmp_path / "n[red]otes.txt").write_text("the river")
+    finished = run_command("--eval", "bpb", "--text", "n[red]otes.txt", "--output", "out", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert "n[red]otes.txt" in finished.stdout
+
+
+def test_a_hub_core_22_says_where_its_rows_are_not_the_bundle_s(hub, tmp_path):
+    finished = run_command("--model", "tiny", "--suite", "core-22", "--baselines", "v2", cwd=tmp_path)
+    # Only some of the 22 datasets are on this Hub: the run ends there, after the warnings.
+    assert finished.returncode == 2
+    assert "warning: commonsense_qa: rows from the Hub are not those of the CORE bundle" in finished.stderr
+    assert "warning: agi_eval_lsat_ar: baselines v2 (0.25) were made for the bundle's options" in finished.stderr

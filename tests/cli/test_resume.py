@@ -1,0 +1,295 @@
+"""Runs that are killed, cut off, tampered with or doubled: they go on where they were, or say why they cannot."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+from support.command import program_of, run_command
+
+from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.results.folder import check_output, lock_output
+from hf_core_bpb.scoring.journal import open_journal
+from hf_core_bpb.types import Scored, Work
+
+# Some thirty forwards, of one token budget so that every attempt plans the same.
+OPTIONS = ("--tasks", "piqa,boolq,squad", "--batch-tokens", "128", "--max-length", "128", "--quiet")
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+RUN = {"model": "m", "requests": "r"}
+
+
+def results_of(folder):
+    """What of results.json may not depend on how often a run was begun."""
+    results = json.loads((folder / "results.json").read_text())
+    for name in ("seconds", "peak_memory_bytes", "processes"):
+        results["work"].pop(name)
+    samples = {path.name: path.read_text() for path in (folder / "samples").iterdir()}
+    return results, samples
+
+
+def rows_of(folder):
+    """Every whole line that attempts have written, with the requests in it."""
+    lines = [
+        line
+        for path in sorted((folder / "partial").glob("*.jsonl"))
+        for line in path.read_text().split("\n")[:-1]
+        if '"sums"' in line
+    ]
+    rows = [json.loads(line.partition(" ")[2]) for line in lines]
+    return [(row["stage"], number) for row in rows for number in row["sums"]], len(rows)
+
+
+def start(folder, *options, launcher=()):
+    return subprocess.Popen(
+        [*program_of(launcher), "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS, *options],
+        cwd=folder.parent, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def wait_for_rows(folder, process, count):
+    """Wait until so many forwards are on disk, and say whether the run was still going then."""
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until:
+        if (folder / "partial").is_dir() and rows_of(folder)[1] >= count:
+            return True
+        time.sleep(0.002)
+    return False
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    return folder
+
+
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path, whole):
+    folder = tmp_path / "run"
+    rng = random.Random(3)
+    seen, kills = [], 0
+    for _ in range(3):
+        process = start(folder)
+        if wait_for_rows(folder, process, (len(set(seen)) and rows_of(folder)[1] + rng.randint(1, 6)) or 3):
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        if (folder / "results.json").exists():
+            break
+        requests, _ = rows_of(folder)
+        # What one attempt has scored, no later one scores again.
+        assert len(set(requests)) == len(requests)
+        assert seen == requests[: len(seen)]
+        seen = requests
+    assert kills >= 2
+    finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert results_of(folder) == results_of(whole)
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "results.json", "samples"]
+
+
+def test_a_run_whose_process_was_lost_goes_on_with_another_number_of_processes(tmp_path, whole):
+    folder = tmp_path / "run"
+    two = ("torchrun", "--nproc_per_node", "2")
+    process = start(folder, launcher=two)
+    assert wait_for_rows(folder, process, 6)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode != 0, said
+    assert {path.name[5:9] for path in (folder / "partial").glob("*.jsonl")} == {"0000", "0001"}
+    finished = run_command("--output", str(folder), *OPTIONS[:-1], **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert "requests are scored already." in finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+def test_a_run_that_writes_over_another_goes_on_too(tmp_path, whole):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    process = start(folder, "--overwrite")
+    assert wait_for_rows(folder, process, 8)
+    process.kill()
+    process.wait()
+    assert (folder / "results.json").exists()
+    finished = run_command("--output", str(folder), *OPTIONS[:-1], **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert "requests are scored already." in finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+def test_a_run_that_ended_before_its_page_was_written_is_finished(tmp_path, whole, monkeypatch):
+    from hf_core_bpb.cli import evaluate as command
+    from hf_core_bpb.cli.main import main
+
+    arguments = ["--output", str(tmp_path / "run"), *OPTIONS]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_page", stop)
+        assert main(arguments) == 130
+    assert (tmp_path / "run" / "results.json").exists()
+    assert main(arguments) == 0
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["report.html", "results.json", "samples"]
+
+
+def test_work_on_texts_of_the_same_content_is_counted_once_after_a_resume(tmp_path, tokenizer):
+    from support.tiny_models import build_tiny_model
+
+    from hf_core_bpb.models.language_model import wrap
+    from hf_core_bpb.scoring.scorer import Scorer, prepare
+    from hf_core_bpb.types import Request
+
+    ids = np.arange(1, 40, dtype=np.int32)
+    workload = prepare({name: lambda: [Request(ids, 1, 39, 38)] for name in ("a", "b")})
+    first = Scorer(wrap(build_tiny_model(), tokenizer), 400, journal=open_journal(tmp_path / "x", RUN))
+    _, work = first.score(workload)
+    again = Scorer(wrap(build_tiny_model(), tokenizer), 400, journal=open_journal(tmp_path / "x", RUN))
+    assert again.score(workload)[1] == work
+
+
+def test_a_journal_without_its_run_or_with_a_stranger_s_file_is_refused(tmp_path):
+    journal = open_journal(tmp_path / "x", RUN)
+    journal.record(0, "stage", {0: Scored(1.0, 1, 1, 1, True)}, Work(1, 2, 3))
+    (tmp_path / "x" / "partial" / "notes.jsonl").write_text("hi\n")
+    with pytest.raises(InputError, match=r"notes.jsonl: expected a folder of this run's alone, got this file"):
+        open_journal(tmp_path / "x", RUN)
+    (tmp_path / "x" / "partial" / "notes.jsonl").unlink()
+    assert open_journal(tmp_path / "x", RUN).scored == {"stage": {0: Scored(1.0, 1, 1, 1, True)}}
+    (tmp_path / "x" / "partial" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"expected run.json beside 0001-0000.jsonl, got none"):
+        open_journal(tmp_path / "x", {"model": "other", "requests": "r"})
+
+
+def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp_path, whole):
+    folder = tmp_path / "run"
+
+    # A file may grow no further than this, as on a disk that is full; what torch writes while it is imported may.
+    limited = (
+        "import resource, signal, sys\nimport hf_core_bpb.cli.evaluate\nfrom hf_core_bpb.cli.main import main\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", limited, "--output", str(folder), *OPTIONS], cwd=tmp_path,
+        env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "failed: --output: expected to write to" in ended.stderr
+    assert f"What is scored is kept: the same command with --output {folder} goes on." in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert rows_of(folder)[1] > 1
+    finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+def test_another_command_is_refused_in_a_folder_that_a_run_has_begun_and_overwrite_starts_over(tmp_path, whole):
+    folder = tmp_path / "run"
+    process = start(folder)
+    assert wait_for_rows(folder, process, 2)
+    process.kill()
+    process.wait()
+    held = lock_output(folder)
+    doubled = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
+    held.release()
+    assert doubled.returncode == 2
+    assert "--output: expected a folder that no other run writes to" in doubled.stderr
+    other = run_command("--output", str(folder), *OPTIONS[2:], "--tasks", "piqa", **ONE_THREAD)
+    assert other.returncode == 2
+    assert "expected the run that was begun in" in other.stderr
+    assert "got another: requests " in other.stderr
+    finished = run_command("--output", str(folder), *OPTIONS, "--overwrite", **ONE_THREAD)
+    assert finished.returncode == 0, finished.stderr
+    assert results_of(folder) == results_of(whole)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A journal of three forwards of one process, as it lies on the disk."""
+    journal = open_journal(tmp_path, RUN)
+    journal.plan(0, 512)
+    journal.record(0, "s", {0: Scored(1.5, 2, 3, 4, True), 1: Scored(0.1, 1, 1, 1, False)}, Work(1, 20, 3))
+    journal.record(0, "s", {2: Scored(1e-300, 2, 3, 4, True)}, Work(2, 10, 2))
+    return tmp_path / "partial" / "0001-0000.jsonl"
+
+
+def test_what_was_written_is_read_to_the_last_bit(tmp_path, written):
+    journal = open_journal(tmp_path, RUN)
+    assert journal.scored == {
+        "s": {0: Scored(1.5, 2, 3, 4, True), 1: Scored(0.1, 1, 1, 1, False), 2: Scored(1e-300, 2, 3, 4, True)}
+    }
+    assert journal.work == {"s": Work(3, 30, 5)}
+    assert (journal.batch_tokens, journal.attempt) == (512, 2)
+
+
+@pytest.mark.parametrize("text", ["`", "[" * 5_000, "1", "[]", "{}", '{"stage": "a", "sums": {"1": [0]}}'])
+def test_a_line_that_no_run_writes_is_refused_whatever_its_checksum(tmp_path, text):
+    open_journal(tmp_path, RUN)
+    line = f"{zlib.crc32(text.encode()):08x} {text}\n"
+    (tmp_path / "partial" / "0001-0000.jsonl").write_text(line)
+    with pytest.raises(InputError, match=r"0001-0000\.jsonl(, line 1)?: expected (it|rows) as"):
+        open_journal(tmp_path, RUN)
+
+
+def test_a_line_that_was_cut_off_is_dropped_wherever_the_cut_is(tmp_path, written):
+    content = written.read_bytes()
+    last = content.rstrip(b"\n").rfind(b"\n") + 1
+    for cut in range(last, len(content)):
+        written.write_bytes(content[:cut])
+        assert set(open_journal(tmp_path, RUN).scored["s"]) == {0, 1}
+
+
+def test_every_flipped_byte_is_found(tmp_path, written):
+    content = written.read_bytes()
+    for place in range(0, len(content) - 1, 3):
+        written.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(InputError, match=r"0001-0000.jsonl, line \d: expected it as it was written"):
+            open_journal(tmp_path, RUN)
+
+
+def test_a_journal_of_another_run_is_refused_with_what_differs(tmp_path, written):
+    with pytest.raises(InputError, match="--overwrite to start over, got another: model m, now other"):
+        open_journal(tmp_path, RUN | {"model": "other"})
+    (tmp_path / "partial" / "run.json").write_text("{}")
+    with pytest.raises(InputError, match=r"run.json: expected it as it was written"):
+        open_journal(tmp_path, RUN)
+
+
+def test_what_was_scored_twice_counts_as_it_came_first(tmp_path):
+    for nats in (1.0, 2.0):
+        open_journal(tmp_path, RUN).record(0, "a", {3: Scored(nats, 1)}, Work(1, 2, 3))
+    assert open_journal(tmp_path, RUN).scored == {"a": {3: Scored(1.0, 1)}}
+
+
+def test_a_journal_that_cannot_be_written_says_so(tmp_path, written):
+    journal = open_journal(tmp_path, RUN)
+    shutil.rmtree(tmp_path / "partial")
+    (tmp_path / "partial").touch()
+    with pytest.raises(RunError, match="--output: expected to write to .*partial, got: .*File exists"):
+        journal.record(0, "s", {}, Work())
+
+
+def test_a_folder_is_of_one_run_at_a_time(tmp_path):
+    held = lock_output(tmp_path / "run")
+    with pytest.raises(InputError, match="expected a folder that no other run writes to"):
+        lock_output(tmp_path / "run")
+    held.release()
+    lock_output(tmp_path / "run").release()
+    check_output(tmp_path / "run", overwrite=False)
+    for name in ("partial", "samples"):
+        (tmp_path / "run" / name).mkdir()
+    check_output(tmp_path / "run", overwrite=False)
+    (tmp_path / "run" / "notes.txt").touch()
+    with pytest.raises(InputError, match="expected a new or empty folder, or one of an earlier run"):
+        check_output(tmp_path / "run", overwrite=False)

@@ -1,0 +1,36 @@
+"""Some seconds of what `make fuzz` does for hours: any bytes, and bytes that look like what they should be."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.fuzz import TARGETS
+
+# What inputs are made of, with a space between.
+WORDS = {
+    "task_file": "name kind = 'mine' [prompt] \n random_baseline {v1=0.2} '{{x}}' 3 [ ]",
+    "template": "{{ }} {% %} for in if endfor endif text options n | join . replace ( ) * ~ [ ] 'a' 9 __class__ range",
+    "expression": "text options n | list . index ( ) [ ] : ~ 'a' 9 * + range",
+    "rows": '{ } "goal" "sol1" "sol2" "label" : , "x" 1 null \n [ ] NaN',
+    "bundle": "icl_tasks: \n -\t label:\ta dataset_uri:\tb num_fewshot:\t[1] icl_task_type:\tschema \0 "
+    "Eval\tTask,Random\tbaseline a,20 &a *a !!python/object { [",
+    "journal": '00000000\t { } "sums" : \n "stage" [ ] 1 "batch_tokens"',
+    "card": "--- \n model-index: -\tname:\ta results:\t [] : { &a *a",
+    "number": "1 e - . , B k _ inf nan",
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_any_bytes_end_in_a_value_or_in_words(name):
+    words = [word.replace("\t", " ") for word in WORDS.get(name, "").split(" ")]
+    looking_right = st.lists(st.sampled_from(words), max_size=30).map(lambda held: "".join(held).encode())
+    # As deep or as long as what recurses or repeats does not expect.
+    deep = st.tuples(st.sampled_from(words), st.integers(100, 3_000), looking_right)
+    repeated = deep.map(lambda parts: (parts[0] * parts[1]).encode() + parts[2])
+    bytes_of = st.one_of(st.binary(max_size=200), looking_right, repeated) if name in WORDS else st.binary(max_size=60)
+
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @given(bytes_of)
+    def check(data):
+        TARGETS[name](data)
+
+    check()

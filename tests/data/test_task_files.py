@@ -1,0 +1,121 @@
+import pytest
+
+from hf_core_bpb.data import task_files as registry
+from hf_core_bpb.data.task_files import load_task, parse_task
+from hf_core_bpb.errors import InputError
+
+CORE_11 = {
+    "mmlu": ("multiple_choice", 5, 0.25, "cais/mmlu", "test"),
+    "hellaswag": ("multiple_choice", 10, 0.25, "Rowan/hellaswag", "validation"),
+    "piqa": ("multiple_choice", 10, 0.5, "baber/piqa", "validation"),
+    "squad": ("language_modeling", 10, 0.0, "rajpurkar/squad", "validation"),
+    "boolq": ("multiple_choice", 10, 0.62, "google/boolq", "validation"),
+    "sciq": ("multiple_choice", 0, 0.25, "allenai/sciq", "test"),
+    "arc_easy": ("multiple_choice", 10, 0.25, "allenai/ai2_arc", "test"),
+    "arc_challenge": ("multiple_choice", 10, 0.25, "allenai/ai2_arc", "test"),
+    "openbook_qa": ("multiple_choice", 0, 0.25, "allenai/openbookqa", "test"),
+    "winogrande": ("schema", 0, 0.5, "allenai/winogrande", "validation"),
+    "lambada_openai": ("language_modeling", 0, 0.0, "EleutherAI/lambada_openai", "test"),
+}
+
+MINE = """
+name = "mine"
+kind = "multiple_choice"
+num_fewshot = 2
+delimiter = " "
+random_baseline = 0.5
+suites = []
+licence = "CC0-1.0"
+citation = "nobody"
+[dataset]
+path = "me/mine"
+split = "test"
+[prompt]
+context = '{{ question }}'
+choices = 'options'
+gold = 'answer'
+"""
+
+
+def test_core_11_is_the_eleven_tasks_with_their_shots_and_baselines():
+    tasks = {task.name: task for task in registry.members(registry.list_tasks(), "core-11")}
+    declared = {
+        name: (t.kind, t.num_fewshot, t.baselines["v1"], t.dataset.path, t.dataset.split) for name, t in tasks.items()
+    }
+    assert declared == CORE_11
+
+
+CORE_22 = {
+    "hellaswag_zeroshot", "jeopardy", "bigbench_qa_wikidata", "arc_easy", "arc_challenge", "copa", "commonsense_qa",
+    "piqa", "openbook_qa", "lambada_openai", "hellaswag", "winograd", "winogrande", "bigbench_dyck_languages",
+    "agi_eval_lsat_ar", "bigbench_cs_algorithms", "bigbench_operators", "bigbench_repeat_copy_logic", "squad", "coqa",
+    "boolq", "bigbench_language_identification",
+}  # fmt: skip
+
+
+def test_core_22_is_dclm_s_twenty_two_tasks_with_both_baselines():
+    tasks = {task.name: task for task in registry.members(registry.list_tasks(), "core-22")}
+    assert set(tasks) == CORE_22
+    differing = {n: t.baselines for n, t in tasks.items() if t.baselines["v1"] != t.baselines["v2"]}
+    assert differing == {
+        "commonsense_qa": {"v1": 0.2, "v2": 0.403},
+        "agi_eval_lsat_ar": {"v1": 0.2, "v2": 0.25},
+        "bigbench_language_identification": {"v1": 0.091, "v2": 0.25},
+    }
+
+
+def test_task_files_of_core_11_pin_a_commit_and_all_name_licence_and_citation():
+    for task in registry.list_tasks():
+        assert "" not in (task.licence, task.citation), task.origin
+        if "core-11" in task.suites:
+            assert task.dataset.revision is not None, task.origin
+            assert len(bytes.fromhex(task.dataset.revision)) == 20, task.origin
+
+
+def test_a_file_of_ones_own_is_a_task(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINE)
+    (task,) = registry.select_tasks(registry.list_tasks(), [str(path)], "core-11", "the task folder")
+    assert (task.name, task.dataset.config, task.baselines) == ("mine", None, {"v1": 0.5, "v2": 0.5})
+
+
+def test_baselines_can_differ_by_version(tmp_path):
+    text = MINE.replace("random_baseline = 0.5", "random_baseline = { v1 = 0.2, v2 = 0.403 }")
+    assert parse_task(text, tmp_path / "mine.toml").baselines == {"v1": 0.2, "v2": 0.403}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("random_baseline = 0.5", "random_baseline = 50", "random_baseline: expected a fraction in [0, 1), got 50"),
+        ("num_fewshot = 2", "num_fewshot = -1", "num_fewshot: expected a whole number, 0 or more, got -1"),
+        ("num_fewshot = 2", "num_fewshot = true", "num_fewshot: expected a whole number, 0 or more, got True"),
+        ("num_fewshot = 2", "", "num_fewshot: expected a whole number, 0 or more, got nothing"),
+        ('kind = "multiple_choice"', 'kind = "quiz"', "kind: expected one of multiple_choice, schema, language"),
+        ('name = "mine"', 'name = "yours"', "name: expected the file's own name, 'mine', got 'yours'"),
+        ("gold = 'answer'", "", "prompt.gold: expected a string, got nothing"),
+        ("gold = 'answer'", "gold = 'answer'\ntypo = 1", "prompt.typo: expected one of the known keys (context,"),
+        ('split = "test"', "split = 3", "dataset.split: expected a string, got 3"),
+        ('name = "mine"', "name = ", "expected TOML, got a syntax error"),
+        ("num_fewshot = 2", f"num_fewshot = {'9' * 5_000}", "expected TOML, got a syntax error"),
+        ("num_fewshot = 2", f"num_fewshot = {'[' * 5_000}", "expected TOML, got a syntax error"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_file_key_expected_and_got(tmp_path, old, new, message):
+    path = tmp_path / "mine.toml"
+    with pytest.raises(InputError) as caught:
+        parse_task(MINE.replace(old, new), path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_names_that_are_not_there_are_refused_with_those_that_are(tmp_path):
+    tasks = registry.list_tasks()
+    with pytest.raises(InputError, match=r"arc_challenge, arc_easy.*got 'nope'"):
+        registry.select_tasks(tasks, ["nope"], "core-11", "the task folder")
+    with pytest.raises(InputError, match="expected each task once, got 'piqa' twice"):
+        registry.select_tasks(tasks, ["piqa", "piqa"], "core-11", "the task folder")
+    with pytest.raises(InputError, match="expected one of core-11, core-22, got 'core'"):
+        registry.members(tasks, "core")
+    with pytest.raises(InputError, match="expected a task file, got no such file"):
+        load_task(tmp_path / "gone.toml")

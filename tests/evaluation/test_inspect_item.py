@@ -1,0 +1,99 @@
+"""One item as a model sees it is what a run scores; the three decision rules and gold's bits, by hand."""
+
+import math
+import re
+
+import pytest
+
+from hf_core_bpb.cli.main import main
+from hf_core_bpb.data.task_files import list_tasks
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.evaluation.core import run_core
+from hf_core_bpb.evaluation.inspect_item import inspect_item
+from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.models.language_model import wrap
+from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.types import CoreResult, ItemResult, Scored, TaskResult, choose
+
+
+@pytest.mark.parametrize("protocol", ["nanochat", "dclm"])
+@pytest.mark.parametrize("task", ["piqa", "winogrande", "squad"])
+def test_an_item_s_tokens_add_up_to_what_a_run_scores(tiny_model, tokenizer, task, protocol):
+    lm = wrap(tiny_model, tokenizer)
+    run = plan_core(tasks=[task], source="demo", protocol=protocol)
+    result, _ = run_core(Scorer(lm), run)
+    for item in result.tasks[task].items[:3]:
+        view = inspect_item(lm, run, item.index)
+        assert view.num_items == 6
+        assert (view.gold, view.prediction, view.correct) == (item.gold, item.prediction, item.correct)
+        for option, scored in zip(view.options, item.options, strict=True):
+            assert sum(token.nats for token in option.tokens) == pytest.approx(scored.total_nats, rel=1e-5)
+            assert (option.sums.num_tokens, option.sums.num_bytes) == (scored.num_tokens, scored.num_bytes)
+            assert option.prompt.endswith("".join(token.text for token in option.tokens).lstrip())
+    with pytest.raises(InputError, match=f"--index: expected 0 to 5 in {task}, got 6"):
+        inspect_item(lm, run, 6)
+
+
+def test_the_command_shows_an_item_of_the_demo(capsys):
+    assert main(["tasks", "show", "piqa", "--index", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("piqa, item 1 of 6, nanochat protocol, rows from demo\nmodel demo\n\nQuestion: ")
+    assert len(re.findall(r"^option \d.*: \d+ tokens of context$", printed, re.MULTILINE)) == 2
+    assert re.search(r"^ +\d+\.\d{4} nats +\d+  '.+'$", printed, re.MULTILINE)
+    assert printed.splitlines()[-1] in ("right", "wrong")
+    assert main(["tasks", "show", "piqa", "--index", "1", "--limit", "3", "--dtype", "bfloat16"]) == 0
+    limited = capsys.readouterr().out
+    assert limited.startswith("piqa, item 1 of 3, nanochat protocol")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show"], "tasks: expected one name, got none"),
+        (["piqa", "boolq"], "tasks: expected one name, got piqa boolq"),
+        (["piqa", "--model", "x"], "--model: expected --index with it, got none"),
+        (["piqa", "--max-length", "0"], "--max-length: expected --index with it, got none"),
+        (["piqa", "--limit", "3"], "--limit: expected --index with it, got none"),
+        (["piqa", "--protocol", "dclm"], "--protocol: expected --index with it, got none"),
+        (["piqa", "--index", "0", "--revision", "x"], "--revision: expected --model with it, got none"),
+        (["piqa", "--index", "77"], "--index: expected 0 to 5 in piqa, got 77"),
+        (["nope", "--index", "0"], "nope"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(capsys, arguments, message):
+    assert main(["tasks", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+# Sums 6, 5, 7; by token 2, 5, 1.75; by byte 1.5, 0.5, 3.5.
+OPTIONS = (Scored(6.0, 3, 4), Scored(5.0, 1, 10), Scored(7.0, 4, 2))
+
+
+def test_the_three_rules_choose_by_hand():
+    assert [choose(OPTIONS, rule) for rule in ("sum", "token", "byte")] == [1, 2, 1]
+    assert choose((Scored(2.0, 1, 1), Scored(2.0, 1, 1)), "sum") == 0
+
+
+def test_accuracies_by_rule_and_gold_s_bits_by_hand():
+    known = {task.name: task for task in list_tasks()}
+    items = (ItemResult(0, 1, 2, False, OPTIONS, False), ItemResult(1, 2, 2, True, OPTIONS, False))
+    choice = TaskResult(known["arc_easy"], 0, "", items)
+    assert choice.accuracy_by_rule == {"sum": 0.5, "token": 0.5, "byte": 0.5}
+    assert choice.gold_bits_per_byte == pytest.approx((5 + 7) / math.log(2) / 12)
+    language = TaskResult(known["squad"], 0, "", (ItemResult(0, None, None, True, OPTIONS[:1], False),))
+    assert language.accuracy_by_rule == {}
+    assert language.gold_bits_per_byte == pytest.approx(6 / math.log(2) / 4)
+    core = CoreResult("custom", "nanochat", "demo", "v1", {"a": choice, "b": language}, "")
+    assert core.gold_bits_per_byte == pytest.approx((1 + 1.5) / math.log(2) / 2)
+
+
+def test_accuracies_by_rule_are_means_over_categories():
+    (task,) = (task for task in list_tasks() if task.name == "arc_easy")
+    categories = ("a", "a", "a", "b")
+    items = tuple(
+        ItemResult(i, 1 if i else 2, 2, False, OPTIONS, False, category) for i, category in enumerate(categories)
+    )
+    # By sum the second is chosen: right for all but the first item, 2 of 3 in a, 1 of 1 in b.
+    assert TaskResult(task, 0, "", items).accuracy_by_rule["sum"] == pytest.approx((2 / 3 + 1) / 2)

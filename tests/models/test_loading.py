@@ -1,0 +1,521 @@
+"""Models that are spread, quantised, adapted, compiled or of another format give what they give when loaded plainly."""
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+
+import pytest
+import torch
+from support.command import run_command
+from support.gguf_files import write_gguf
+from support.naive import nats_of
+from support.tiny_models import build_tiny_model
+
+from hf_core_bpb import bits_per_byte
+from hf_core_bpb.cli import evaluate as command
+from hf_core_bpb.cli.main import main
+from hf_core_bpb.distributed import OneProcess
+from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.models import loading
+from hf_core_bpb.scaling.parameters import count_parameters
+
+TEXT = "The river ran to the sea, and the sea was wide; what is it? The other one. " * 3
+TWO = ("torchrun", "--nproc_per_node", "2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    """A small Llama with its tokenizer, a text, an adapter, and the same weights in other formats."""
+    made = tmp_path_factory.mktemp("models")
+    model = build_tiny_model("llama")
+    for name in ("plain", "pickled", "harmful"):
+        model.save_pretrained(made / name)
+        tokenizer.save_pretrained(made / name)
+    for name in ("pickled", "harmful"):
+        (made / name / "model.safetensors").unlink()
+    torch.save(model.state_dict(), made / "pickled" / "pytorch_model.bin")
+    (made / "text.txt").write_text(TEXT)
+    return made
+
+
+class Harm:
+    """What leaves a file behind when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def command_of(folder, output, *options, model="plain"):
+    arguments = ["--model", str(folder / model), "--eval", "bpb", "--text", str(folder / "text.txt"), "--quiet"]
+    return [*arguments, "--output", str(output), *options]
+
+
+def nats_in(output):
+    (text,) = json.loads((output / "results.json").read_text())["bpb"].values()
+    return text["nats"]
+
+
+def naive_nats(model, tokenizer):
+    ids = [tokenizer.bos_token_id, *tokenizer.encode(TEXT, add_special_tokens=False)]
+    return sum(nats_of(model.eval(), ids, 1, len(ids)))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--device-map", "auto"], None),
+        (["--attn-implementation", "eager"], "attention:eager"),
+        (["--trust-remote-code"], "remote-code:yes"),
+        (["--compile"], "compiled:yes"),
+    ],
+    ids=["device map", "attention", "remote code", "compiled"],
+)
+def test_the_way_a_model_is_loaded_changes_no_number_and_is_in_the_signature(
+    folder, tokenizer, tmp_path, monkeypatch, options, said
+):
+    compiled = []
+    plainly = torch.compile
+
+    def trace(function, **named):
+        compiled.append(named)
+        # As compiled code would be, but without a compiler of C++.
+        return plainly(function, backend="eager", **named)
+
+    monkeypatch.setattr(torch, "compile", trace)
+    assert main(command_of(folder, tmp_path / "run", *options)) == 0
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    signature = json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    for name in ("attention:eager", "remote-code:yes", "compiled:yes"):
+        assert (f"|{name}|" in signature) == (name == said)
+    assert compiled == ([{"dynamic": True}] if "--compile" in options else [])
+
+
+def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warning(
+    folder, tokenizer, tmp_path, monkeypatch, capsys
+):
+    def miscompile(function, **_):
+        def wrong(*args, **named):
+            output = function(*args, **named)
+            output.last_hidden_state = output.last_hidden_state * 1.1
+            return output
+
+        return wrong
+
+    monkeypatch.setattr(torch, "compile", miscompile)
+    assert main(command_of(folder, tmp_path / "run", "--compile")) == 0
+    assert "warning: the model is scored without --compile, as right but slower: logits are" in capsys.readouterr().err
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    assert "compiled" not in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+
+
+@pytest.mark.parametrize(("name", "bits"), [("8bit", 8), ("4bit", 4)])
+def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_were(
+    tokenizer, tmp_path, capsys, name, bits
+):
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(3)
+    # Four bits are packed in blocks of 64, and on a CPU by 32 rows.
+    config = LlamaConfig(
+        vocab_size=400, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=512, initializer_range=0.1,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).float().eval()
+    model.save_pretrained(tmp_path / "plain")
+    tokenizer.save_pretrained(tmp_path / "plain")
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert main(command_of(tmp_path, tmp_path / "run", "--quantization", name)) == 0
+    wanted = (
+        BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
+        if bits == 4
+        else BitsAndBytesConfig(load_in_8bit=True)
+    )
+    quantised = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "plain", quantization_config=wanted, device_map={"": "cpu"}, dtype=torch.float32
+    )
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(quantised, tokenizer), rel=1e-3)
+    assert nats_in(tmp_path / "run") != pytest.approx(naive_nats(model, tokenizer), rel=1e-4)
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert f"|quantization:{name}|" in results["signature"]
+    assert results["model"]["dtype"] == "float32"
+    assert results["model"]["parameters"]["total"] == count_parameters(model).total
+
+    # Kept as it is: said of what it is, in a file or in memory, and not quantised once more.
+    quantised.save_pretrained(tmp_path / "kept")
+    tokenizer.save_pretrained(tmp_path / "kept")
+    assert main(command_of(tmp_path, tmp_path / "own", model="kept")) == 0
+    assert nats_in(tmp_path / "own") == pytest.approx(naive_nats(quantised, tokenizer), rel=1e-3)
+    said = f"|quantization:bitsandbytes-{name}|"
+    assert said in json.loads((tmp_path / "own" / "results.json").read_text())["signature"]
+    assert said in bits_per_byte(quantised, tokenizer, [TEXT]).signature
+    capsys.readouterr()
+    assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "4bit", model="kept")) == 2
+    wrong = f"--quantization: expected weights that are not quantised, got bitsandbytes-{name}"
+    assert wrong in capsys.readouterr().err
+    # As early files say it, which do not name the method.
+    path = tmp_path / "kept" / "config.json"
+    config = json.loads(path.read_text())
+    del config["quantization_config"]["quant_method"]
+    path.write_text(json.dumps(config))
+    assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "8bit", model="kept")) == 2
+    assert wrong in capsys.readouterr().err
+
+
+def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, capsys, monkeypatch):
+    options = ["--quantization", "8bit", "--batch-tokens", "64"]
+    assert main(command_of(folder, tmp_path / "run", *options)) == 0
+    assert (
+        "|quantization:8bit|batch-tokens:64|processes:1|"
+        in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    )
+    assert main(command_of(folder, tmp_path / "plain", "--batch-tokens", "64")) == 0
+    assert "batch-tokens" not in json.loads((tmp_path / "plain" / "results.json").read_text())["signature"]
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_results", stop)
+        assert main(command_of(folder, tmp_path / "cut", *options)) == 130
+    assert main(command_of(folder, tmp_path / "cut", *options[:-1], "32")) == 2
+    assert "got another: batch-tokens 64, now 32" in capsys.readouterr().err
+
+
+def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
+    from peft import LoraConfig, get_peft_model
+
+    wanted = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    adapted = get_peft_model(build_tiny_model("llama"), wanted)
+    adapted.save_pretrained(tmp_path / "adapter")
+    options = ["--adapter", str(tmp_path / "adapter")]
+    assert main(command_of(folder, tmp_path / "run", *options)) == 0
+    expected = naive_nats(adapted, tokenizer)
+    assert nats_in(tmp_path / "run") == pytest.approx(expected, rel=1e-5)
+    assert expected != pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-3)
+    files = ("adapter_model.safetensors", "adapter_config.json")
+    content = b"".join((tmp_path / "adapter" / name).read_bytes() for name in files)
+    pinned = f"|adapter:{tmp_path / 'adapter'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
+    assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+
+    # By itself it names its base, as transformers has it.
+    path = tmp_path / "adapter" / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(folder / "plain")}))
+    alone = ["--tokenizer", str(folder / "plain")]
+    assert main(command_of(folder, tmp_path / "alone", *alone, model=str(tmp_path / "adapter"))) == 0
+    assert nats_in(tmp_path / "alone") == pytest.approx(expected, rel=1e-5)
+
+    adapted.save_pretrained(tmp_path / "pickled", safe_serialization=False)
+    assert not (tmp_path / "pickled" / "adapter_model.safetensors").exists()
+    capsys.readouterr()
+    options = ["--adapter", str(tmp_path / "pickled")]
+    assert main(command_of(folder, tmp_path / "refused", *options)) == 2
+    assert "--adapter: expected adapter_model.safetensors at" in capsys.readouterr().err
+
+
+def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folder, tmp_path, capsys, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_results", stop)
+        assert main(command_of(folder, tmp_path / "run")) == 130
+    assert main(command_of(folder, tmp_path / "run", "--attn-implementation", "eager")) == 2
+    assert "got another: attention None, now eager" in capsys.readouterr().err
+    assert main(command_of(folder, tmp_path / "run")) == 0
+
+
+def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"weights")
+    (tmp_path / "README.md").write_text("before")
+    before = loading.weights_of(tmp_path)
+    (tmp_path / "README.md").write_text("after")
+    assert loading.weights_of(tmp_path) == before
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
+    assert loading.weights_of(tmp_path) != before
+
+
+def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder, hub, tmp_path, capsys):
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(build_tiny_model("llama"), LoraConfig(r=4, target_modules=["q_proj"]))
+    place = hub.root / "models" / "owner" / "adapter"
+    adapted.save_pretrained(place)
+    tokenizer = ["--tokenizer", "owner/short"]
+    assert main(command_of(folder, tmp_path / "run", "--adapter", "owner/adapter", *tokenizer)) == 0
+    signature = json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    assert f"|adapter:owner/adapter@{'5' * 40}|" in signature
+    assert f"|tokenizer:owner/short@{'5' * 40}|" in signature
+    capsys.readouterr()
+    assert main(command_of(folder, tmp_path / "no", "--adapter", "owner/short")) == 2
+    wrong = "--adapter: expected adapter_model.safetensors at 'owner/short', got none"
+    assert wrong in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_tokenizer_of_a_folder_is_pinned_by_its_files(folder, tmp_path):
+    shutil.copytree(folder / "plain", tmp_path / "other")
+    files = ("tokenizer.json", "tokenizer_config.json")
+    assert {path.name for path in (tmp_path / "other").glob("*token*")} == set(files)
+    content = b"".join((tmp_path / "other" / name).read_bytes() for name in files)
+    assert main(command_of(folder, tmp_path / "run", "--tokenizer", str(tmp_path / "other"))) == 0
+    pinned = f"|tokenizer:{tmp_path / 'other'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
+    assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+
+
+def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, tokenizer, tmp_path, capsys):
+    from peft import LoraConfig, get_peft_model
+    from safetensors.torch import load_file, save_file
+
+    def rename(path, old, new):
+        save_file({name.replace(old, new): held for name, held in load_file(path).items()}, path, {"format": "pt"})
+
+    shutil.copytree(folder / "plain", tmp_path / "plain")
+    rename(tmp_path / "plain" / "model.safetensors", "q_proj", "zz_proj")
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert main(command_of(tmp_path, tmp_path / "a")) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "got none that fit for 2 of them, such as model.layers.0.self_attn.q_proj.weight" in said
+    wanted = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    get_peft_model(build_tiny_model("llama"), wanted).save_pretrained(tmp_path / "adapter")
+    rename(tmp_path / "adapter" / "adapter_model.safetensors", "layers.", "blocks.")
+    assert main(command_of(folder, tmp_path / "b", "--adapter", str(tmp_path / "adapter"))) == 2
+    assert "--adapter: expected all weights of the model" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer, tmp_path):
+    model = build_tiny_model("llama")
+    write_gguf(tmp_path / "model.gguf", model)
+    tokens = ["--tokenizer", str(folder / "plain")]
+    assert main(command_of(folder, tmp_path / "run", *tokens, model=str(tmp_path / "model.gguf"))) == 0
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(model, tokenizer), rel=1e-5)
+    assert "|gguf:model.gguf|" in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
+    options = [*tokens, "--gguf-file", "model.gguf"]
+    assert main(command_of(folder, tmp_path / "again", *options, model=str(tmp_path))) == 0
+    assert nats_in(tmp_path / "again") == nats_in(tmp_path / "run")
+
+
+def test_a_gguf_file_of_the_hub_is_pinned_by_its_commit(folder, hub, tmp_path):
+    place = hub.root / "models" / "owner" / "gguf"
+    place.mkdir()
+    model = build_tiny_model("llama")
+    write_gguf(place / "model.gguf", model)
+    arguments = ["--text", str(folder / "text.txt"), "--eval", "bpb", "--tokenizer", str(folder / "plain"), "--quiet"]
+    options = ["--model", "owner/gguf", "--gguf-file", "model.gguf", "--output", str(tmp_path / "run")]
+    assert main([*arguments, *options]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["model"]["revision"] == "5" * 40
+
+
+def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, tokenizer, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    places = {
+        "model.embed_tokens": "disk", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "disk",
+        "model.layers.0": "disk", "model.layers.1": "cpu",
+    }  # fmt: skip
+    model = AutoModelForCausalLM.from_pretrained(
+        folder / "plain", device_map=places, offload_folder=tmp_path, dtype=torch.float32
+    )
+    found = bits_per_byte(model, tokenizer, [TEXT])
+    assert found.total.total_nats == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+
+
+@pytest.mark.parametrize("way", ["tensor parallel", "FSDP", "accelerate launch"])
+def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, tokenizer, tmp_path, way):
+    options = ["--tp-plan", "auto"] if way == "tensor parallel" else []
+    launcher = ("accelerate", "launch", "--num_processes", "2", "--use_fsdp") if way == "accelerate launch" else TWO
+    environment = {"OMP_NUM_THREADS": "1"} | (
+        # As Accelerate sets it by default, or where its configuration says so.
+        {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"} if way == "FSDP" else {}
+    )
+    core = ["--eval", "core,bpb", "--source", "demo", "--tasks", "piqa,boolq,squad", "--max-length", "256"]
+    finished = run_command(*command_of(folder, tmp_path / "two", *options, *core), launcher=launcher, **environment)
+    assert finished.returncode == 0, finished.stderr
+    assert main(command_of(folder, tmp_path / "one", *core)) == 0
+    assert nats_in(tmp_path / "two") == pytest.approx(nats_in(tmp_path / "one"), rel=1e-6)
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert two["work"]["processes"] == 2
+    # What a shard is made of is called in step: no piece of it by itself.
+    assert two["work"]["backend"] == "full, tree; head masked"
+    for name in ("piqa", "boolq", "squad"):
+        rows = [
+            [json.loads(line) for line in (tmp_path / run / "samples" / f"{name}.jsonl").read_text().splitlines()]
+            for run in ("one", "two")
+        ]
+        for first, second in zip(*rows, strict=True):
+            assert (first["prediction"], first["correct"]) == (second["prediction"], second["correct"])
+            assert first["nats"] == pytest.approx(second["nats"], rel=1e-5)
+    assert one["core"]["core"] == two["core"]["core"]
+
+
+def test_code_that_comes_with_a_model_runs_with_the_flag_alone(folder, tokenizer, tmp_path, capsys):
+    shutil.copytree(folder / "plain", tmp_path / "own")
+    trace = tmp_path / "ran"
+    path = tmp_path / "own" / "config.json"
+    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": own, "model_type": "own-of-this-test"}))
+    (tmp_path / "own" / "modeling_own.py").write_text(
+        f"from transformers import LlamaConfig, LlamaForCausalLM\nopen({str(trace)!r}, 'a').close()\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own-of-this-test'\n"
+        "class OwnForCausalLM(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+    )
+    (tmp_path / "text.txt").write_text(TEXT)
+    assert main(command_of(tmp_path, tmp_path / "a", model="own")) == 2
+    assert "--model: expected a causal language model at" in capsys.readouterr().err
+    assert not trace.exists()
+    assert main(command_of(tmp_path, tmp_path / "b", "--trust-remote-code", model="own")) == 0
+    assert trace.exists()
+    assert nats_in(tmp_path / "b") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    assert "|remote-code:yes|" in json.loads((tmp_path / "b" / "results.json").read_text())["signature"]
+
+
+def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
+    assert main(command_of(folder, tmp_path / "a", model="pickled")) == 2
+    assert "; pickled weights are taken with --allow-pickle alone" in capsys.readouterr().err
+    assert main(command_of(folder, tmp_path / "a", "--allow-pickle", model="pickled")) == 0
+    assert nats_in(tmp_path / "a") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    harm = tmp_path / "harm"
+    with (folder / "harmful" / "pytorch_model.bin").open("wb") as file:
+        pickle.dump({"model.norm.weight": Harm(harm)}, file)
+    assert main(command_of(folder, tmp_path / "b", "--allow-pickle", model="harmful")) == 2
+    assert "--model: expected a causal language model" in capsys.readouterr().err
+    assert not harm.exists()
+    # The file does what it should not where it is read without a restriction.
+    with (folder / "harmful" / "pytorch_model.bin").open("rb") as file:
+        pickle.load(file)
+    assert harm.exists()
+    shutil.rmtree(harm)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--tp-plan", "auto"], "--tp-plan: expected several processes (torchrun --nproc_per_node N), got one"),
+        (["--tp-plan", "auto", "--device-map", "auto"], "expected one way to spread the model, got --device-map and"),
+        (["--quantization", "4bit", "--tp-plan", "auto"], "--tp-plan: expected several processes"),
+        (["--device-map", "everywhere"], "--model: expected a causal language model at"),
+        (["--device-map", "cuda:7"], "--model: expected a causal language model at"),
+        (["--revision", "main"], "--revision: expected a Hub id as --model, got what is on the disk"),
+        (["--attn-implementation", "nonsense"], "--model: expected a causal language model at"),
+        (["--attn-implementation", "flash_attention_2"], "--model: expected a causal language model at"),
+        (["--gguf-file", "none.gguf"], "--model: expected a causal language model at"),
+        (["--adapter", "./nowhere"], "--adapter: expected"),
+    ],
+)
+def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys, options, message):
+    assert main(command_of(folder, tmp_path / "run", *options)) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert message in error[-1]
+    assert not any(line.startswith("Traceback") for line in error)
+
+
+@pytest.mark.parametrize(
+    ("options", "processes", "fsdp", "message"),
+    [
+        ({"device_map": "auto"}, 2, False, "--device-map: expected one process, which the devices belong to, got 2"),
+        (
+            {"device_map": "auto"},
+            2,
+            True,
+            "--device-map: expected one way to spread the model, got --device-map and acc",
+        ),
+        (
+            {"tp_plan": "auto", "quantization": "4bit"},
+            2,
+            False,
+            "expected a whole model on each process, got --tp-plan",
+        ),
+        ({"quantization": "8bit"}, 2, True, "expected a whole model on each process, got accelerate launch --use_fsdp"),
+        ({"quantization": "8bit", "gguf_file": "a"}, 1, False, "expected weights that are not quantised, got a GGUF"),
+    ],
+)
+def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loaded(
+    monkeypatch, options, processes, fsdp, message
+):
+    monkeypatch.setattr(loading, "process_group", lambda: OneProcess(torch.device("cpu"), num_processes=processes))
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", str(fsdp))
+    with pytest.raises(InputError) as caught:
+        loading.check_loading(loading.ModelOptions("m", **options))
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "package", "extra"),
+    [
+        (["--adapter", "a"], "peft", "adapters"),
+        (["--quantization", "8bit"], "bitsandbytes", "quantization"),
+        (["--gguf-file", "a.gguf"], "gguf", "gguf"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else name)
+    assert main(command_of(folder, tmp_path / "run", *options)) == 2
+    assert f"expected {package} (pip install 'hf_core_bpb[{extra}]'), got none installed" in capsys.readouterr().err
+
+
+def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path, capsys):
+    write_gguf(tmp_path / "model.gguf", build_tiny_model("llama"))
+    whole = (tmp_path / "model.gguf").read_bytes()
+    for size in (0, 4, 20, 60, len(whole) // 2):
+        (tmp_path / "model.gguf").write_bytes(whole[:size])
+        options = ["--tokenizer", str(folder / "plain")]
+        assert main(command_of(folder, tmp_path / "run", *options, model=str(tmp_path / "model.gguf"))) == 2, size
+        assert "error: --model: expected a causal language model at" in capsys.readouterr().err.splitlines()[-1]
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        shutil.copytree(folder / "plain", tmp_path / name)
+        path = tmp_path / name / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / name))) == 2, name
+        assert "error: --model: expected a" in capsys.readouterr().err.splitlines()[-1]
+    for name, value in (("num_attention_heads", 0), ("hidden_size", "wide"), ("max_position_embeddings", 1)):
+        shutil.copytree(folder / "plain", tmp_path / name)
+        path = tmp_path / name / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+        assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / name))) == 2, name
+        assert "model: expected" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_process_that_cannot_load_the_model_ends_all_with_its_words(folder, tmp_path):
+    shutil.copytree(folder / "plain", tmp_path / "own")
+    path = tmp_path / "own" / "config.json"
+    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": own, "model_type": "own-of-one-process"}))
+    (tmp_path / "own" / "modeling_own.py").write_text(
+        "import os\nfrom transformers import LlamaConfig, LlamaForCausalLM\n"
+        "class OwnConfig(LlamaConfig):\n    model_type = 'own-of-one-process'\n"
+        "class OwnForCausalLM(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+        "    def __init__(self, config):\n        if os.environ['RANK'] == '1':\n"
+        "            raise OSError('no room for me')\n        super().__init__(config)\n"
+    )
+    options = command_of(folder, tmp_path / "run", "--trust-remote-code", model=str(tmp_path / "own"))
+    finished = run_command(*options, launcher=TWO)
+    assert finished.returncode != 0
+    assert finished.stderr.count("hf-core-bpb: error: --model: expected a causal language model at") == 1
+    assert "got: no room for me" in finished.stderr
+
+
+def test_options_of_a_model_need_one(capsys):
+    for option in ("--compile", "--trust-remote-code", "--allow-pickle"):
+        assert main([option]) == 2
+        assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
+    for option, value in (("--revision", "main"), ("--adapter", "a"), ("--tp-plan", "auto"), ("--gguf-file", "a")):
+        assert main([option, value]) == 2
+        assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
+
+
+def test_a_model_whose_own_code_fails_is_named_with_what_it_said(tokenizer):
+    class Broken(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(2, 2))
+            self.config = build_tiny_model().config
+
+        def forward(self, input_ids, use_cache=None):
+            raise AssertionError("rows must be a multiple of 32")
+
+    with pytest.raises(RunError, match="got AssertionError: rows"):
+        bits_per_byte(Broken(), tokenizer, ["text"])

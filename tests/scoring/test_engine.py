@@ -1,0 +1,499 @@
+"""Every way of forwarding, against one plain forward an option, over architectures that break each in another way."""
+
+import numpy as np
+import pytest
+import torch
+from support.naive import is_greedy, nats_of
+from support.tiny_models import build_tiny_model
+
+from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.scoring import probe as probes
+from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
+from hf_core_bpb.scoring.float64 import can_widen, in_float64
+from hf_core_bpb.scoring.forward import evaluation_mode
+from hf_core_bpb.scoring.scorer import SilentProgress
+from hf_core_bpb.scoring.trie import build_trie
+from hf_core_bpb.types import Request, Work
+
+# Which shortcuts hold on which architecture; the others must be refused.
+ATTENTION = {"tree", "prefix", "prefix+tree"}
+HOLDS = {
+    "gpt2": ATTENTION,  # learned positions
+    "opt": ATTENTION,  # learned positions, offset; its base cannot stand alone
+    "llama": ATTENTION,  # rotary
+    "granite": ATTENTION,  # scaled logits
+    "mixtral": ATTENTION,  # experts
+    "qwen3_moe": ATTENTION,
+    "phi3": ATTENTION,  # rotary, by other factors beyond 80 tokens
+    "bloom": {"prefix"},  # ALiBi
+    "falcon": {"prefix"},
+    "mpt": {"prefix"},
+    "mistral": {"tree", "prefix"},  # sliding window in all layers
+    "gemma2": {"tree", "prefix"},  # in every other layer; capped logits
+    "gemma3_text": {"tree", "prefix"},
+    "cohere2": {"tree", "prefix"},
+    "gpt_oss": {"tree", "prefix"},  # sinks, experts
+    "llama4_text": {"prefix"},  # chunked attention
+    "mamba": set(),
+    "mamba2": {"prefix"},
+    "rwkv": set(),
+    "jamba": set(),  # hybrids of attention and recurrence
+    "bamba": {"prefix"},
+    "falcon_h1": {"prefix"},
+    "qwen3_next": {"prefix"},
+    "lfm2": {"prefix"},
+    "recurrent_gemma": set(),
+}
+# Those that give wrong numbers without an error where a shortcut is forced on them.
+SILENTLY_WRONG = [
+    ("rwkv", "tree"),
+    ("mpt", "tree"),
+    ("mamba2", "tree"),
+    ("llama4_text", "tree"),
+    ("jamba", "prefix"),
+    ("lfm2", "prefix+tree"),
+]
+
+
+def draw(rng, count):
+    return rng.integers(0, 400, count).tolist()
+
+
+def request(ids, start, num_bytes=3):
+    return Request(np.array(ids, dtype=np.int32), start, len(ids), num_bytes, 2)
+
+
+def sharing_requests():
+    """Items of 16 to 60 tokens whose options share a prompt, some of them nested, and texts that share nothing."""
+    rng = np.random.default_rng(3)
+    made = []
+    for length in (60, 57, 31, 18):
+        prompt = draw(rng, length)
+        made += [request(prompt + draw(rng, n), length) for n in (1, 4, 9)]
+        fork = prompt + draw(rng, 3)
+        made += [request(fork + draw(rng, n), length + 2) for n in (2, 5)]
+    subject = draw(rng, 40)
+    for _ in range(3):
+        question = subject + draw(rng, 12)
+        made += [request([*question, option], len(question)) for option in range(4)]
+    for length in (2, 7, 33):
+        made.append(request(draw(rng, length), 1))
+    return made
+
+
+def score(engine, requests, batch_tokens=300, probe=True):
+    trie = build_trie(requests)
+    while probe and (untried := engine.untried(engine.plan(trie, batch_tokens), 70)):
+        engine.settle([engine.try_out(untried, 70)], 70)
+    scored, work, finished = engine.score(requests, trie, engine.plan(trie, batch_tokens), SilentProgress())
+    assert finished
+    return scored, work
+
+
+def check(model, requests, scored, tolerance=3e-3):
+    """Sums of up to 60 float32 losses; a choice of experts that rounding tips moves them most."""
+    assert sorted(scored) == list(range(len(requests)))
+    for number, one in enumerate(requests):
+        ids = one.ids.tolist()
+        expected = nats_of(model, ids, one.start, one.end)
+        assert scored[number].total_nats == pytest.approx(sum(expected), rel=2e-5, abs=tolerance), number
+        assert scored[number].greedy == is_greedy(model, ids, one.start, one.end)
+        assert scored[number].num_tokens == len(expected)
+        assert (scored[number].num_bytes, scored[number].num_characters) == (one.num_bytes, one.num_characters)
+
+
+@pytest.mark.parametrize("architecture", sorted(HOLDS))
+def test_every_shortcut_that_is_admitted_scores_as_plain_forwards_do_and_the_others_are_refused(architecture):
+    model = build_tiny_model(architecture)
+    requests = sharing_requests()
+    check(model, requests, score(Engine(model, frozenset()), requests)[0])
+    for mode in sorted(SHORTCUTS):
+        engine = Engine(model, frozenset({mode}))
+        assert engine.untried(engine.plan(build_trie(requests), 300), 70) == [mode]
+        refused = engine.settle([engine.try_out([mode], 70)], 70)
+        assert bool(refused) == (mode not in HOLDS[architecture]), refused
+        if not refused:
+            check(model, requests, score(engine, requests)[0])
+            with in_float64(model):
+                check(model, requests, score(engine, requests)[0], 1e-8)
+            assert mode in {job.mode for job in engine.plan(build_trie(requests), 300)}
+
+
+def shrunk(model, factor):
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim >= 2:
+                parameter.mul_(factor)
+    return model
+
+
+@pytest.mark.parametrize("weights", [1.0, 0.07])
+@pytest.mark.parametrize("architecture", sorted(HOLDS))
+def test_right_losses_are_ten_times_inside_of_what_is_allowed_and_wrong_ones_ten_times_outside(architecture, weights):
+    """Also at the weights of an untrained model, where wrong losses are off by as little as 1e-7 nats."""
+    model = shrunk(build_tiny_model(architecture), weights)
+    probe = probes.Probe(model, probes.random_requests(model, probes.probe_length(model, 80)))
+    head = probes.choose_head(model)
+    for mode in sorted(SHORTCUTS):
+        try:
+            structure, rounding = probe.deviations(head, mode)
+        except (InputError, RuntimeError, TypeError, ValueError):
+            assert mode not in HOLDS[architecture]
+            continue
+        if mode in HOLDS[architecture]:
+            assert 10 * structure.share <= structure.allowed
+            assert 10 * rounding.share <= rounding.allowed
+        else:
+            assert structure.share >= 10 * structure.allowed
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "phi3", "qwen3_next", "gpt_oss", "mamba2"])
+def test_float64_reaches_every_layer_and_leaves_the_model_as_it_was(architecture):
+    """Losses of 90 tokens: beyond 80 Phi-3 replaces its rotary factors."""
+    model = build_tiny_model(architecture)
+    ids = torch.from_numpy(np.random.default_rng(2).integers(0, 400, (1, 90)))
+    with torch.inference_mode():
+        before = model(input_ids=ids, use_cache=False).logits
+        with in_float64(model):
+            wide = model(input_ids=ids, use_cache=False).logits
+            cast = torch.cat([model(input_ids=ids[:, :n], use_cache=False).logits[:, -1:] for n in (88, 89, 90)], 1)
+        after = model(input_ids=ids, use_cache=False).logits
+    assert wide.dtype == torch.float64
+    assert torch.equal(before, after)
+    assert {t.dtype for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()} == {torch.float32}
+    assert float((wide - before).abs().max()) < 0.01
+    # No layer rounded to float32 on the way: rows of other lengths agree to far more than its seven digits.
+    assert torch.allclose(wide[:, -3:], cast, rtol=1e-11, atol=1e-11)
+
+
+def test_a_model_that_float64_cannot_run_is_judged_in_its_own_dtype(monkeypatch):
+    assert can_widen(build_tiny_model())
+    assert not can_widen(build_tiny_model().to("meta"))
+    model = build_tiny_model("jamba")
+    monkeypatch.setattr(probes, "can_widen", lambda _model: False)
+    probe = probes.Probe(model, probes.random_requests(model, 48))
+    (rounding,) = probe.deviations("masked", "prefix")
+    assert rounding.share > 10 * rounding.allowed == 10 * 5e-5
+    assert "off by up to" in probe.failure("masked", "prefix")
+    assert probe.failure("masked", "full") is None
+
+
+@pytest.mark.parametrize(("architecture", "mode"), SILENTLY_WRONG)
+def test_what_the_probe_refuses_for_its_losses_is_wrong_indeed(architecture, mode):
+    model = build_tiny_model(architecture)
+    requests = sharing_requests()
+    scored, _ = score(Engine(model, frozenset({mode})), requests, probe=False)
+    errors = [
+        abs(scored[n].total_nats - sum(nats_of(model, r.ids.tolist(), r.start, r.end))) for n, r in enumerate(requests)
+    ]
+    assert max(errors) > 0.01
+    assert "off by up to" in Engine(model).try_out([mode], 70)[mode]
+
+
+def test_a_shortcut_is_tried_anew_where_requests_outgrow_a_window():
+    """Within 48 tokens a window of 64 hides nothing, and a cache of sliding layers holds all of a prefix."""
+    model = build_tiny_model("gemma2", window=64)
+    engine = Engine(model)
+    assert engine.settle([engine.try_out(["prefix+tree"], 60)], 60) == {}
+    jobs = engine.plan(build_trie(sharing_requests()), 300)
+    assert "prefix+tree" not in engine.untried(jobs, 64)
+    assert "prefix+tree" in engine.untried(jobs, 65)
+    assert list(engine.settle([engine.try_out(["prefix+tree"], 65)], 65)) == ["prefix+tree"]
+
+
+def test_heads_are_replayed_where_that_is_exact_else_masked_else_whole():
+    assert Engine(build_tiny_model("gemma2")).forward.headed.head == "replayed"
+    assert Engine(build_tiny_model("granite")).forward.headed.head == "replayed"
+    # OPT's forward goes past its base model to the decoder inside it.
+    assert Engine(build_tiny_model("opt")).forward.headed.head == "masked"
+    assert Engine(WholeLogits(build_tiny_model())).forward.headed.head == "full"
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma2", "granite", "opt"])
+@pytest.mark.parametrize("head", ["replayed", "masked", "full"])
+def test_every_head_gives_the_same_losses(architecture, head):
+    if (architecture, head) == ("opt", "replayed"):
+        return
+    model = build_tiny_model(architecture)
+    requests = sharing_requests()
+    scored, work = score(Engine(model, frozenset(), head), requests)
+    check(model, requests, scored)
+    if head == "full":
+        assert work.head_rows == work.forward_tokens
+
+
+def test_a_replayed_head_leaves_the_model_as_it_was():
+    model = build_tiny_model()
+    before = dict(model.transformer.__dict__)
+    score(Engine(model, head="replayed"), sharing_requests())
+    assert model.transformer.__dict__ == before
+
+
+def test_more_rows_than_a_piece_of_logits_are_read_piece_by_piece(monkeypatch):
+    from hf_core_bpb.scoring import head
+
+    monkeypatch.setattr(head, "_CHUNK_ELEMENTS", 3 * 400)
+    model = build_tiny_model("gemma2")
+    requests = sharing_requests()
+    for way in ("replayed", "masked"):
+        check(model, requests, score(Engine(model, head=way), requests)[0])
+
+
+def test_tokens_forwards_and_head_rows_are_counted():
+    """By hand: a prompt of 30, options of 4 and 2 tokens and a nested one of 6 with the first option's first two."""
+    rng = np.random.default_rng(8)
+    prompt, first = draw(rng, 30), draw(rng, 4)
+    requests = [request(prompt + o, 30) for o in (first, draw(rng, 2), first[:2] + draw(rng, 4))]
+    model = build_tiny_model()
+    # Their last tokens are not forwarded: 30 + 3, 30 + 1, 30 + 5; head rows: their 4, 2 and 6.
+    _, work = score(Engine(model, frozenset(), "masked"), requests)
+    assert work == Work(forwards=1, forward_tokens=3 * 35, head_rows=12)
+    # A tree has 30 + 3 + 1 + 3 tokens. The first tokens are all read at the prompt's last, and the first and third
+    # share two more: 1 + (2 + 1) + 1 + 3.
+    engine = Engine(model, frozenset({"tree"}), "masked")
+    _, work = score(engine, requests)
+    assert work == Work(forwards=1, forward_tokens=37, head_rows=8)
+    engine = Engine(model, frozenset({"prefix"}), "masked")
+    _, work = score(engine, requests)
+    assert work == Work(forwards=2, forward_tokens=30 + 3 * 5, head_rows=1 + 3 + 1 + 5)
+
+
+def test_options_of_one_token_are_one_row_and_one_head_row():
+    requests = [request([5, 6, 7, option], 3) for option in range(50)]
+    _, work = score(Engine(build_tiny_model(), frozenset(), "masked"), requests)
+    assert work == Work(forwards=1, forward_tokens=3, head_rows=1)
+
+
+def test_requests_with_one_array_of_ids_share_a_row():
+    ids = np.arange(1, 20, dtype=np.int32)
+    requests = [Request(ids, 1, 6, 1), Request(ids, 4, 9, 1), Request(ids, 12, 19, 1)]
+    model = build_tiny_model()
+    scored, work = score(Engine(model, head="masked"), requests)
+    assert work == Work(forwards=1, forward_tokens=18, head_rows=8 + 7)
+    check(model, requests, scored)
+
+
+def test_results_do_not_depend_on_the_budget_or_the_order_of_requests():
+    model = build_tiny_model()
+    requests = sharing_requests()
+    expected, _ = score(Engine(model), requests, 300)
+    for batch_tokens in (1, 40, 2000):
+        scored, _ = score(Engine(model), requests, batch_tokens)
+        for number in range(len(requests)):
+            assert scored[number].total_nats == pytest.approx(expected[number].total_nats, rel=1e-5)
+    order = np.random.default_rng(0).permutation(len(requests)).tolist()
+    scored, _ = score(Engine(model), [requests[n] for n in order])
+    assert {order[n]: sums for n, sums in scored.items()} == expected
+
+
+@pytest.mark.parametrize("modes", [frozenset(), SHORTCUTS])
+def test_requests_on_both_sides_of_a_change_of_factors_are_scored_as_each_alone(modes):
+    """Options that end behind 80 tokens, with a prompt of 78: in one batch all would get the factors of the longest."""
+    rng = np.random.default_rng(4)
+    prompt = draw(rng, 78)
+    requests = [request(prompt + draw(rng, n), 78) for n in (1, 2, 4, 5, 6)]
+    requests += [request(draw(rng, n), 1) for n in (76, 77, 78, 79, 80, 82, 83, 84)]
+    model = build_tiny_model("phi3")
+    engine = Engine(model, modes)
+    tries = engine.tries(requests)
+    assert len(tries) == 2
+    scored = {}
+    for trie in tries:
+        scored |= engine.score(requests, trie, engine.plan(trie, 5000), SilentProgress())[0]
+    check(model, requests, scored)
+
+
+def test_a_greedy_continuation_is_seen():
+    model = build_tiny_model()
+    ids = [5, 6, 7]
+    for _ in range(4):
+        with torch.no_grad():
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    scored, _ = score(Engine(model), [request(ids, 3), request([*ids, 0], 3)])
+    assert scored[0].greedy
+    assert not scored[1].greedy
+
+
+class WholeLogits(torch.nn.Module):
+    """A model whose forward cannot choose positions."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, input_ids, use_cache=None):
+        return self.inner(input_ids=input_ids, use_cache=use_cache)
+
+
+class WrongPositions(WholeLogits):
+    """A model that takes the marks and answers for other positions."""
+
+    def forward(self, input_ids, use_cache=None, logits_to_keep=0):
+        wrong = torch.flip(logits_to_keep, dims=[1]) if isinstance(logits_to_keep, torch.Tensor) else logits_to_keep
+        return self.inner(input_ids=input_ids, use_cache=use_cache, logits_to_keep=wrong)
+
+
+@pytest.mark.parametrize("wrapper", [WholeLogits, WrongPositions])
+def test_a_head_that_cannot_choose_or_chooses_wrong_is_run_whole(wrapper):
+    inner = build_tiny_model()
+    requests = sharing_requests()
+    engine = Engine(wrapper(inner), frozenset())
+    scored, work = score(engine, requests)
+    check(inner, requests, scored)
+    assert engine.forward.headed.head == "full"
+    assert work.head_rows == work.forward_tokens
+
+
+def test_a_model_without_a_configuration_is_scored_plainly():
+    inner = build_tiny_model()
+    engine = Engine(WholeLogits(inner))
+    refused = engine.settle([engine.try_out(SHORTCUTS, 60)], 60)
+    assert set(refused) == set(SHORTCUTS)
+    check(inner, sharing_requests(), score(engine, sharing_requests())[0])
+
+
+def test_scoring_leaves_the_model_in_the_mode_it_was_in():
+    model = build_tiny_model()
+    model.train()
+    model.transformer.h[0].eval()
+    before = [module.training for module in model.modules()]
+    score(Engine(model), sharing_requests())
+    assert [module.training for module in model.modules()] == before
+
+
+def test_dropout_is_off_while_scoring():
+    model = build_tiny_model()
+    expected, _ = score(Engine(model), sharing_requests())
+    model.train()
+    assert score(Engine(model), sharing_requests())[0] == expected
+
+
+def test_non_finite_logits_fail_in_words():
+    model = build_tiny_model()
+    with torch.no_grad():
+        model.transformer.ln_f.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match="expected finite logits, got a loss of nan"):
+        score(Engine(model), sharing_requests())
+
+
+def test_a_model_that_looks_ahead_is_refused():
+    from transformers import AutoConfig, BertForMaskedLM
+
+    config = AutoConfig.for_model(
+        "bert", vocab_size=400, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48
+    )
+    torch.manual_seed(7)
+
+    class Encoder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = BertForMaskedLM(config)
+
+        def forward(self, input_ids, use_cache=None):
+            return self.inner(input_ids=input_ids)
+
+    with torch.no_grad():
+        model = Encoder().eval()
+        for weight in model.parameters():
+            weight.normal_(std=0.5)
+    with pytest.raises(InputError, match="expected a causal language model, got Encoder, which looks at later tokens"):
+        Engine(model)
+
+
+def test_nats_are_summed_in_float64():
+    """A single sum in float32 would lose digits that the float32 losses themselves have."""
+    model = build_tiny_model()
+    ids = np.random.default_rng(5).integers(0, 400, 400)
+    engine = Engine(model)
+    with evaluation_mode(model):
+        nats_N, _ = engine.forward.losses(ids[None, :-1], ids[None, 1:], np.ones((1, 399), dtype=bool))
+    assert nats_N.dtype == np.float64
+    scored, _ = score(engine, [Request(ids.astype(np.int32), 1, 400, 1)], 1000)
+    assert scored[0].total_nats == pytest.approx(float(np.sum(nats_N)), rel=1e-14)
+    assert scored[0].total_nats != float(np.sum(nats_N.astype(np.float32), dtype=np.float32))
+
+
+def test_losses_keep_the_digits_that_a_logsumexp_of_large_logits_would_lose():
+    from hf_core_bpb.scoring.forward import read_losses
+
+    logits_NxV = torch.tensor([[3000.0, 2999.5, 2990.25], [-3000.0, -2999.0, -3001.0]])
+    nats_M, greedy_M = read_losses([logits_NxV.clone()], np.array([0, 0, 1]), np.array([0, 1, 2]))
+    losses_NxV = -torch.log_softmax(logits_NxV.double(), dim=-1)
+    assert nats_M == pytest.approx(losses_NxV[[0, 0, 1], [0, 1, 2]].tolist(), rel=1e-6)
+    assert greedy_M.tolist() == [True, False, False]
+
+
+def test_a_model_whose_losses_do_not_depend_on_context_admits_no_shortcut_and_is_tried_again():
+    """With a head of zeros every shortcut seems right; once trained, Jamba's are wrong."""
+    model = build_tiny_model("jamba")
+    weights = model.get_output_embeddings().weight.detach().clone()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()
+    failures = Engine(model).try_out(SHORTCUTS, 60)
+    assert all("do not depend on their context" in failure for failure in failures.values())
+    with torch.no_grad():
+        model.get_output_embeddings().weight.copy_(weights)
+    requests = sharing_requests()
+    check(model, requests, score(Engine(model), requests)[0])
+
+
+def test_a_window_that_counts_the_columns_of_a_tree_is_found(tokenizer):
+    """GPT-Neo's local attention: paths of 32 tokens, trees of hundreds, a window of 64."""
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
+
+    from hf_core_bpb.models.language_model import wrap
+    from hf_core_bpb.scoring.scorer import Scorer, prepare
+
+    torch.manual_seed(7)
+    config = GPTNeoConfig(
+        vocab_size=400, hidden_size=256, num_layers=2, num_heads=2, attention_types=[[["global", "local"], 1]],
+        window_size=64, max_position_embeddings=512, intermediate_size=48, initializer_range=0.1,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = GPTNeoForCausalLM(config).eval()
+    rng = np.random.default_rng(0)
+    prompt = draw(rng, 12)
+    requests = [request(prompt + draw(rng, 20), 12) for _ in range(12)]
+    scorer = Scorer(wrap(model, tokenizer), 2048)
+    with pytest.warns(UserWarning, match="without the shortcut 'tree', as right but slower: its losses are off"):
+        scored, _ = scorer.score(prepare({"a": lambda: requests}))
+    check(model, requests, dict(enumerate(scored["a"])))
+
+
+@pytest.mark.parametrize("architecture", ["mpt", "gpt2"])
+@pytest.mark.parametrize("positions", [2, 3, 5, 8, 13, 20, 64])
+def test_forwards_are_no_wider_than_the_model_has_positions(architecture, positions):
+    """Prefixes and rows of unequal lengths together are wider than any request."""
+    model = build_tiny_model(architecture, positions)
+    rng = np.random.default_rng(5)
+    requests = []
+    for share in (0.8, 0.3):
+        prompt = draw(rng, max(1, int(share * positions)))
+        lengths = {max(1, positions - len(prompt) - less) for less in (0, 1, 2)}
+        requests += [request(prompt + draw(rng, n), len(prompt)) for n in sorted(lengths)]
+    for batch_tokens in (1, 400, 4000):
+        check(model, requests, score(Engine(model), requests, batch_tokens)[0])
+
+
+def test_a_vocabulary_of_one_or_two_ids_is_scored():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    for size in (1, 2):
+        model = GPT2LMHeadModel(GPT2Config(vocab_size=size, n_embd=16, n_layer=1, n_head=2)).eval()
+        requests = [request([0, size - 1, 0, size - 1], 1)]
+        check(model, requests, score(Engine(model), requests)[0])
+
+
+def test_spans_that_end_early_are_on_the_side_of_what_is_forwarded():
+    """Of 87 ids only 76 are forwarded, short of the 80 where factors change; with a longer one or alone."""
+    rng = np.random.default_rng(6)
+    model = build_tiny_model("phi3")
+    ids = np.array(draw(rng, 87), dtype=np.int32)
+    requests = [Request(ids, 40, 77, 1), request(draw(rng, 87), 1)]
+    engine = Engine(model)
+    tries = engine.tries(requests)
+    assert [trie.longest for trie in tries] == [76, 86]
+    scored = {}
+    for trie in tries:
+        scored |= engine.score(requests, trie, engine.plan(trie, 400), SilentProgress())[0]
+    assert scored[0].total_nats == pytest.approx(sum(nats_of(model, ids[:77].tolist(), 40, 77)), rel=2e-5)

@@ -1,0 +1,301 @@
+"""Workloads over processes, over memory that runs out, over models that do not allow every shortcut."""
+
+import json
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.command import run_script
+from support.naive import nats_of
+from support.tiny_models import build_tiny_model
+from test_engine import request, sharing_requests
+
+from hf_core_bpb.errors import RunError
+from hf_core_bpb.evaluation.core import TextSource, prepare_bpb, prepare_core, run_bpb, run_core, score_bpb, score_core
+from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.models.language_model import wrap
+from hf_core_bpb.scoring.engine import Engine
+from hf_core_bpb.scoring.memory import auto_batch_tokens, fitting_tokens
+from hf_core_bpb.scoring.scorer import Scorer, prepare
+from hf_core_bpb.tokenization.windows import choose_windows
+from hf_core_bpb.types import Document
+
+TWO = ("torchrun", "--nproc_per_node", "2")
+
+
+class NarrowMemory(torch.nn.Module):
+    """A model that runs out of memory at more than so many tokens."""
+
+    def __init__(self, inner, most_tokens):
+        super().__init__()
+        self.inner = inner
+        self.most_tokens = most_tokens
+        self.config = inner.config
+
+    def forward(self, input_ids, use_cache=None):
+        if input_ids.numel() > self.most_tokens:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {input_ids.numel()} tokens")
+        return self.inner(input_ids=input_ids, use_cache=use_cache)
+
+
+def workload(requests):
+    return prepare({"first": lambda: requests[:20], "second": lambda: requests[20:]})
+
+
+def scorer(model, tokenizer, batch_tokens=None):
+    return Scorer(wrap(model, tokenizer), batch_tokens)
+
+
+def check(requests, scored):
+    model = build_tiny_model()
+    for one, sums in zip(requests, scored["first"] + scored["second"], strict=True):
+        expected = nats_of(model, one.ids.tolist(), one.start, one.end)
+        assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5, abs=2e-4)
+
+
+@pytest.mark.filterwarnings("ignore:NarrowMemory is scored without")
+def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
+    requests = sharing_requests()
+    narrow = scorer(NarrowMemory(build_tiny_model(), 100), tokenizer, 400)
+    with pytest.warns(UserWarning, match="a forward ran out of memory: going on with --batch-tokens") as caught:
+        scored, work = narrow.score(workload(requests))
+    messages = [str(w.message) for w in caught if "going on" in str(w.message)]
+    assert [message.rsplit(" ", 1)[1] for message in messages] == ["200", "100"]
+    check(requests, scored)
+    assert narrow.batch_tokens == 100
+    # Every path once, padding aside, in spite of the interruptions.
+    assert work.forward_tokens < 1.2 * sum(len(p) for t in workload(requests).tries.values() for p in t.paths)
+
+
+@pytest.mark.filterwarnings("ignore:NarrowMemory is scored without")
+def test_a_single_row_that_memory_cannot_hold_fails_in_words(tokenizer):
+    with (
+        pytest.warns(UserWarning, match="out of memory"),
+        pytest.raises(RunError, match="expected memory for a forward of 6[0-9] tokens, got: CUDA out of memory"),
+    ):
+        scorer(NarrowMemory(build_tiny_model(), 50), tokenizer, 400).score(workload(sharing_requests()))
+
+
+def test_a_refused_shortcut_is_named_once_with_the_reason(tokenizer):
+    lm = scorer(build_tiny_model("rwkv"), tokenizer)
+    with pytest.warns(UserWarning, match="without the shortcut") as caught:
+        lm.score(workload(sharing_requests()))
+    assert lm.score(workload(sharing_requests()))[1].forwards > 0
+    messages = [str(w.message) for w in caught if "shortcut" in str(w.message)]
+    assert len(messages) == len(lm.engine.refused) == len(set(messages)) >= 1
+    assert all(m.startswith("RwkvForCausalLM is scored without the shortcut '") for m in messages)
+    assert any("off by up to" in m for m in messages)
+    assert lm.backend == "full; head replayed"
+
+
+def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(tokenizer):
+    class Counting:
+        def __init__(self):
+            self.calls = 0
+
+        def __getattr__(self, name):
+            return getattr(tokenizer, name)
+
+        def __call__(self, *args, **options):
+            self.calls += 1
+            return tokenizer(*args, **options)
+
+    counting = Counting()
+    first, second = build_tiny_model("llama"), build_tiny_model("gpt2")
+    core = plan_core(tasks=["piqa", "winogrande"], source="demo")
+    texts = [TextSource("text", [Document("The river ran to the sea.")], "r")]
+    windows = choose_windows(512, None)
+    core_prepared = prepare_core(wrap(first, counting), core)
+    bpb_prepared = prepare_bpb(wrap(first, counting), texts, windows)
+    calls = counting.calls
+    for model in (first, second):
+        lm = Scorer(wrap(model, counting))
+        assert score_core(lm, core_prepared)[0] == run_core(scorer(model, tokenizer), core)[0]
+        assert score_bpb(lm, bpb_prepared)[0] == run_bpb(scorer(model, tokenizer), texts, windows)[0]
+    assert calls > 0
+    assert counting.calls == calls
+
+
+def test_a_budget_fits_half_of_the_free_memory():
+    # 16 GiB free, 1 MiB a token: 8,192 fit half of it. Powers of two, 1,024 to 65,536.
+    assert fitting_tokens(2**34, 2**20) == 8192
+    assert fitting_tokens(2**34 - 1, 2**20) == 4096
+    assert fitting_tokens(2**20, 2**20) == 1024
+    assert fitting_tokens(2**40, 2**10) == 65536
+
+
+def test_on_a_cpu_the_budget_is_the_fastest_one_measured(tiny_model):
+    assert auto_batch_tokens(tiny_model, "replayed") == 2048
+
+
+SCRIPT = """
+import json, os, sys, warnings
+sys.path.insert(0, {tests!r})
+import torch
+from test_engine import sharing_requests
+from test_scorer import NarrowMemory, workload
+from support.tiny_models import build_tiny_model
+from hf_core_bpb.distributed import leave, process_group
+from hf_core_bpb.models.language_model import LanguageModel
+from hf_core_bpb.scoring.scorer import Scorer
+
+rank = process_group().process_index
+{model}
+warnings.simplefilter("always")
+with warnings.catch_warnings(record=True) as caught:
+    scored, work = Scorer(LanguageModel(model, None, 512, "m", "r", "t"), 400).score(workload(sharing_requests()))
+with open(f"{{rank}}.json", "w") as file:
+    json.dump({{
+        "nats": [s.total_nats for name in ("first", "second") for s in scored[name]],
+        "warnings": [str(w.message) for w in caught if "memory" in str(w.message)],
+        "tokens": work.forward_tokens,
+    }}, file)
+leave()
+# Threads of torch's own can abort the interpreter's shutdown.
+os._exit(0)
+"""
+
+
+def run_together(tmp_path, model):
+    path = tmp_path / "script.py"
+    tests = str(Path(__file__).parents[1])
+    path.write_text(SCRIPT.format(tests=tests, model=textwrap.dedent(model)))
+    finished = run_script(path, launcher=TWO)
+    assert finished.returncode == 0, finished.stderr
+    return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+def check_nats(found):
+    model = build_tiny_model()
+    for one, nats in zip(sharing_requests(), found["nats"], strict=True):
+        assert nats == pytest.approx(sum(nats_of(model, one.ids.tolist(), one.start, one.end)), rel=2e-5, abs=2e-4)
+
+
+def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_path):
+    parts = run_together(tmp_path, "model = NarrowMemory(build_tiny_model(), 10_000 if rank == 0 else 150)")
+    for part in parts:
+        check_nats(part)
+    assert parts[0]["nats"] == parts[1]["nats"]
+    assert parts[0]["tokens"] == parts[1]["tokens"]
+    assert [message.rsplit(" ", 1)[1] for message in parts[0]["warnings"]] in (["200"], ["200", "100"])
+    assert parts[1]["warnings"] == []
+
+
+def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_a_whole_one(tmp_path):
+    """Otherwise the processes would wait for each other for ever: every forward of FSDP gathers weights from all."""
+    parts = run_together(
+        tmp_path,
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+        model = build_tiny_model()
+        mesh = init_device_mesh("cpu", (2,))
+        for layer in model.transformer.h:
+            fully_shard(layer, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        """,
+    )
+    for part in parts:
+        check_nats(part)
+    assert parts[0]["nats"] == parts[1]["nats"]
+
+
+@pytest.mark.filterwarnings("ignore:.*ran out of memory")
+def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
+    model = build_tiny_model()
+    plain = model.forward
+
+    def narrow(input_ids, **options):
+        if input_ids.shape[1] > 120:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(input_ids=input_ids, **options)
+
+    rng = np.random.default_rng(2)
+    prompt = rng.integers(0, 400, 12).tolist()
+    requests = [request(prompt + rng.integers(0, 400, 30).tolist(), 12) for _ in range(5)]
+    lm = scorer(model, tokenizer, 400)
+    lm._engine = Engine(model, frozenset({"tree"}), "masked")
+    model.forward = narrow
+    scored, _ = lm.score(prepare({"a": lambda: requests}))
+    for one, sums in zip(requests, scored["a"], strict=True):
+        expected = nats_of(build_tiny_model(), one.ids.tolist(), one.start, one.end)
+        assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5)
+
+
+UNEVEN = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from support.tiny_models import build_tiny_model
+from hf_core_bpb import evaluate_bpb
+from hf_core_bpb.distributed import leave, process_group
+
+rank = process_group().process_index
+model, plain = build_tiny_model(), build_tiny_model()
+fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+rows = [torch.arange(1 + n, 21 + n)[None] for n in range(4)]
+batches = [dict(input_ids=row, labels=row) for row in rows]
+ignored = dict(input_ids=rows[0], labels=torch.full_like(rows[0], -100))
+own = [batches[0], ignored] if rank == 0 else batches[1:]
+together = evaluate_bpb(model, own, [1] * 400)
+with open(f"{{rank}}.txt", "w") as file:
+    file.write(f"{{together}} {{evaluate_bpb(plain, own, [1] * 400)}}")
+leave()
+# Threads of torch's own can abort the interpreter's shutdown.
+os._exit(0)
+"""
+
+
+def test_a_sharded_model_is_evaluated_on_uneven_batches(tmp_path):
+    path = tmp_path / "script.py"
+    path.write_text(UNEVEN.format(tests=str(Path(__file__).parents[1])))
+    finished = run_script(path, launcher=TWO)
+    assert finished.returncode == 0, finished.stderr
+    for rank in range(2):
+        together, plain = map(float, (tmp_path / f"{rank}.txt").read_text().split())
+        assert together == pytest.approx(plain, rel=1e-6)
+
+
+BREAKING = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from test_engine import sharing_requests
+from test_scorer import workload
+from support.tiny_models import build_tiny_model
+from hf_core_bpb.distributed import process_group
+from hf_core_bpb.models.language_model import LanguageModel
+from hf_core_bpb.scoring.scorer import Scorer, SilentProgress
+
+rank = process_group().process_index
+model = build_tiny_model()
+fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
+
+
+class Failing(SilentProgress):
+    def advance(self, tokens):
+        if rank == {failing}:
+            raise ValueError("a disk that is full on this process alone")
+
+
+scorer = Scorer(LanguageModel(model, None, 512, "m", "r", "t"), 100, Failing())
+scorer.score(workload(sharing_requests()))
+"""
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_process_that_fails_among_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
+    path = tmp_path / "script.py"
+    path.write_text(BREAKING.format(tests=str(Path(__file__).parents[1]), failing=failing))
+    began = time.monotonic()
+    finished = run_script(path, launcher=TWO)
+    assert finished.returncode != 0
+    assert time.monotonic() - began < 60
+    assert "a disk that is full on this process alone" in finished.stderr

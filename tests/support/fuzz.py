@@ -1,0 +1,142 @@
+"""What must hold for any bytes: parsers end in a value or in InputError, spans and windows stay in order.
+
+`python tests/fuzz.py SECONDS` gives each target so many seconds of atheris; test_fuzz.py some of Hypothesis.
+"""
+
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from hf_core_bpb.data.bundle import list_bundle_tasks
+from hf_core_bpb.data.jsonl import json_rows
+from hf_core_bpb.data.rows import read_examples
+from hf_core_bpb.data.task_files import list_tasks, parse_task
+from hf_core_bpb.data.templates import compile_text, compile_value
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.formatting import read_number
+from hf_core_bpb.protocols.spans import option_requests
+from hf_core_bpb.report.publish import front_matter
+from hf_core_bpb.scoring.journal import open_journal
+from hf_core_bpb.tokenization.windows import choose_windows, cut_windows
+from hf_core_bpb.types import Example
+
+TASKS = {task.name: task for task in list_tasks()}
+ROW = {"text": "a_b", "options": ["x", "y"], "n": 3}
+SCRATCH = Path(tempfile.mkdtemp(prefix="hf_core_bpb-fuzz-"))
+
+
+def task_file(data: bytes) -> None:
+    with suppress(InputError):
+        parse_task(data.decode(errors="replace"), Path("mine.toml"))
+
+
+def template(data: bytes) -> None:
+    with suppress(InputError):
+        compile_text(data.decode(errors="replace"), "prompt", list(ROW))(ROW)
+
+
+def expression(data: bytes) -> None:
+    with suppress(InputError):
+        compile_value(data.decode(errors="replace"), "prompt", list(ROW))(ROW)
+
+
+def rows(data: bytes) -> None:
+    with suppress(InputError):
+        held = [row for _, row in json_rows(data, Path("a.jsonl"))]
+        if held:
+            read_examples(TASKS["piqa"], held, sorted(set.intersection(*map(set, held))), "rows")
+
+
+def bundle(data: bytes) -> None:
+    config, _, table = data.partition(b"\0")
+    (SCRATCH / "core.yaml").write_bytes(config)
+    (SCRATCH / "eval_meta_data.csv").write_bytes(table)
+    with suppress(InputError):
+        list_bundle_tasks(SCRATCH, TASKS)
+
+
+def journal(data: bytes) -> None:
+    folder = SCRATCH / "run"
+    run = {"model": "m"}
+    path = folder / "partial" / "0001-0000.jsonl"
+    open_journal(folder, run)
+    try:
+        path.write_bytes(data)
+        with suppress(InputError):
+            open_journal(folder, run)
+    finally:
+        path.unlink()
+
+
+def card(data: bytes) -> None:
+    with suppress(InputError, ValueError):
+        front_matter(data.decode(errors="replace"))
+
+
+def number(data: bytes) -> None:
+    with suppress(InputError):
+        value = read_number(data.decode(errors="replace"), "x")
+        if value is not None and not np.isfinite(value):
+            raise AssertionError(value)
+
+
+def spans(data: bytes) -> None:
+    """Any token ids of two to four options: spans lie within, and what is scored ends where the prompt ends."""
+    if len(data) < 4:
+        return
+    count, max_length = 2 + data[0] % 3, 2 + data[1] % 12
+    kind = ("multiple_choice", "schema")[data[2] % 2]
+    parts = np.array_split(np.frombuffer(data[3:], dtype=np.uint8).astype(np.int32) % 4, count)
+    one, several = ("q",), tuple("abcd"[:count])
+    item = Example(one, several, 0) if kind == "multiple_choice" else Example(several, one, 0)
+    with suppress(InputError):
+        for ids, request in zip(parts, option_requests(kind, item, list(parts), max_length, "here"), strict=True):
+            if not 1 <= request.start < request.end <= len(request.ids) <= max(max_length, 2):
+                raise AssertionError((kind, parts, request))
+            if request.ids.tolist() != ids[len(ids) - len(request.ids) :].tolist():
+                raise AssertionError((kind, parts, request))
+
+
+def windows(data: bytes) -> None:
+    """Any length, window and stride: every token but the first is scored once, in order."""
+    if len(data) < 3:
+        return
+    length, size = 2 + data[0], 1 + data[1] % 40
+    stride = 1 + data[2] % size
+    seen: list[int] = []
+    for begin, scored, end in cut_windows(np.arange(length), choose_windows(size, stride)):
+        if not begin < scored < end <= begin + size + 1:
+            raise AssertionError((begin, scored, end))
+        seen += range(scored, end)
+    if seen != list(range(1, length)):
+        raise AssertionError(seen)
+
+
+TARGETS = {
+    target.__name__: target
+    for target in (task_file, template, expression, rows, bundle, journal, card, number, spans, windows)
+}
+
+
+def main(arguments: list[str]) -> int:
+    if arguments[1:2] and arguments[1] in TARGETS:
+        import atheris
+
+        atheris.instrument_all()
+        atheris.Setup([arguments[0], *arguments[2:]], TARGETS[arguments[1]])
+        atheris.Fuzz()
+    seconds = arguments[1] if len(arguments) > 1 else "60"
+    for name in TARGETS:
+        print(f"{name}: {seconds} s", flush=True)
+        found = subprocess.run([sys.executable, __file__, name, f"-max_total_time={seconds}", "-timeout=20"])
+        if found.returncode:
+            return found.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

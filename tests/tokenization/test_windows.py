@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hf_core_bpb.data.documents import make_document
+from hf_core_bpb.errors import InputError
+from hf_core_bpb.tokenization.encode import encode
+from hf_core_bpb.tokenization.windows import choose_windows, cut_windows, text_requests
+from hf_core_bpb.types import Document
+
+WIDE = choose_windows(100, None)
+
+
+@given(st.integers(2, 60), st.integers(1, 12), st.data())
+def test_every_token_but_the_first_is_scored_exactly_once_with_enough_context(length, max_length, data):
+    stride = data.draw(st.integers(1, max_length))
+    seen = []
+    for begin, scored, end in cut_windows(np.arange(length), choose_windows(max_length, stride)):
+        assert end - begin <= max_length + 1
+        assert begin < scored < end
+        if begin > 0:
+            assert end - begin == max_length + 1
+            assert end - scored <= stride
+        seen += range(scored, end)
+    assert seen == list(range(1, length))
+
+
+def test_windows_by_hand():
+    ids = np.arange(9)
+    assert list(cut_windows(ids, choose_windows(3, None))) == [(0, 1, 4), (3, 4, 7), (5, 7, 9)]
+    assert list(cut_windows(ids, choose_windows(4, 2))) == [(0, 1, 5), (2, 5, 7), (4, 7, 9)]
+
+
+@pytest.mark.parametrize("stride", [0, 9])
+def test_a_stride_outside_the_window_is_refused(stride):
+    with pytest.raises(InputError, match=f"--stride: expected 1 to 8 tokens .*, got {stride}"):
+        choose_windows(8, stride)
+
+
+def test_a_document_has_one_token_in_front_and_its_text_s_bytes(tokenizer):
+    text = "Ärger, 海 und 🌊\r\n"
+    requests, owners = text_requests(tokenizer, [make_document(text, "here")], choose_windows(4, None), "here")
+    assert requests[0].ids[0] == tokenizer.bos_token_id
+    assert sum(r.num_bytes for r in requests) == len(text.encode()) == 22
+    assert sum(r.num_characters for r in requests) == len(text) == 16
+    assert set(owners) == {0}
+    joined = [i for r in requests for i in r.ids[r.start : r.end].tolist()]
+    assert tokenizer.decode(joined) == text
+
+
+def test_packed_documents_follow_each_other_and_share_windows(tokenizer):
+    texts = ["the river", "海", "the sea and the river ran"]
+    documents = [make_document(text, "here") for text in texts]
+    requests, owners = text_requests(tokenizer, documents, choose_windows(8, None, packed=True), "here")
+    stream = [i for text in texts for i in encode(tokenizer, [text])[0].tolist()]
+    assert requests[0].ids.tolist() == stream[:9]
+    assert len({id(r.ids) for r in requests}) == -(-(len(stream) - 1) // 8) < len(requests)
+    for number, text in enumerate(texts):
+        mine = [r for r, owner in zip(requests, owners, strict=True) if owner == number]
+        assert tokenizer.decode([i for r in mine for i in r.ids[r.start : r.end].tolist()]) == text
+        assert sum(r.num_bytes for r in mine) == len(text.encode())
+
+
+def test_tokenised_documents_are_taken_as_they_are(tokenizer):
+    text = "the river ran, 海"
+    bos = tokenizer.bos_token_id
+    bare = tokenizer.encode(text, add_special_tokens=False)
+    expected, _ = text_requests(tokenizer, [make_document(text, "here")], WIDE, "here")
+    for ids in (bare, [bos, *bare]):
+        requests, _ = text_requests(tokenizer, [make_document(ids, "here")], WIDE, "here")
+        assert [r.ids.tolist() for r in requests] == [[bos, *bare]]
+        assert (requests[0].num_bytes, requests[0].num_characters) == (len(text.encode()), 0)
+        assert (requests[0].start, requests[0].end) == (expected[0].start, expected[0].end)
+    inside, _ = text_requests(tokenizer, [make_document([*bare, bos, *bare], "here")], WIDE, "here")
+    assert sum(r.end - r.start for r in inside) == 2 * len(bare)
+    assert sum(r.num_bytes for r in inside) == 2 * len(text.encode())
+
+
+def test_tokenised_documents_with_unknown_ids_are_refused(tokenizer):
+    with pytest.raises(InputError, match="here, document 0: expected token ids below 298, got 298"):
+        text_requests(tokenizer, [Document("", np.array([1, 298], dtype=np.int32))], WIDE, "here")
+    with pytest.raises(InputError, match="here: expected text or a list of token ids, got list"):
+        make_document([1, -1], "here")
+    for ids in ([True, False], [1, 2**31], [1.0]):
+        with pytest.raises(InputError, match="expected text or a list of token ids, got list"):
+            make_document(ids, "here")
+
+
+def test_characters_are_not_known_where_some_documents_come_tokenised(tokenizer):
+    documents = [make_document("the river", "here"), make_document([5, 6], "here")]
+    requests, _ = text_requests(tokenizer, documents, WIDE, "here")
+    assert sum(r.num_characters for r in requests) == 0
+
+
+def test_eos_stands_in_where_there_is_no_bos(tokenizer):
+    from copy import deepcopy
+
+    other = deepcopy(tokenizer)
+    other.bos_token = None
+    (ids,) = encode(other, ["and"])
+    assert ids[0] == other.eos_token_id
+
+
+@pytest.mark.parametrize(("text", "size"), [("abc", (1, 1)), ("éa", (1, 0)), ("海a", (1, 0)), ("🌊", (1, 0))])
+def test_without_bos_and_eos_the_first_token_is_left_out_with_its_bytes(byte_tokenizer, text, size):
+    requests, _ = text_requests(byte_tokenizer, [make_document(text, "here")], WIDE, "here")
+    num_bytes = len(text.encode())
+    assert sum(r.end - r.start for r in requests) == num_bytes - 1
+    assert sum(r.num_bytes for r in requests) == num_bytes - size[0]
+    assert sum(r.num_characters for r in requests) == len(text) - size[1]
+
+
+def test_a_first_token_of_several_letters_takes_them_all(tokenizer):
+    from copy import deepcopy
+
+    other = deepcopy(tokenizer)
+    other.bos_token = other.eos_token = None
+    requests, _ = text_requests(other, [make_document("Question: what", "here")], WIDE, "here")
+    assert sum(r.num_bytes for r in requests) == len(": what")
+
+
+@pytest.mark.parametrize("text", ["", "a"])
+def test_a_document_with_nothing_to_score_is_refused(byte_tokenizer, text):
+    with pytest.raises(InputError, match=f"here, document 1: expected text of two or more tokens, got {text!r}"):
+        text_requests(byte_tokenizer, [make_document("fine", "here"), make_document(text, "here")], WIDE, "here")
+
+
+def test_a_lone_surrogate_is_refused():
+    with pytest.raises(InputError, match="here: expected text that UTF-8 can write"):
+        make_document("a\ud800", "here")
