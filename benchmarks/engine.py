@@ -29,10 +29,10 @@ from hf_core_bpb.data.task_files import list_tasks, members
 from hf_core_bpb.evaluation.core import PreparedCore, prepare_core
 from hf_core_bpb.evaluation.resolve import plan_core
 from hf_core_bpb.models.language_model import LanguageModel, wrap
+from hf_core_bpb.progress import SilentProgress
 from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
 from hf_core_bpb.scoring.layout import lay_out
 from hf_core_bpb.scoring.plan import Job, Mode
-from hf_core_bpb.scoring.scorer import SilentProgress
 from hf_core_bpb.scoring.trie import Trie, build_trie
 from hf_core_bpb.types import Request
 

@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from hf_core_bpb.api import bits_per_byte, evaluate_core
     from hf_core_bpb.evaluate_metrics.install import metric_path
     from hf_core_bpb.evaluation.token_batches import evaluate_bpb
+    from hf_core_bpb.metrics.results import BpbResult, CoreResult
     from hf_core_bpb.scaling.fit import fit_parametric
     from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
     from hf_core_bpb.training.callback import CoreBpbCallback
-    from hf_core_bpb.types import BpbResult, CoreResult
 
 __version__ = "0.1.0"
 
@@ -32,9 +32,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BpbResult": "hf_core_bpb.types",
+    "BpbResult": "hf_core_bpb.metrics.results",
     "CoreBpbCallback": "hf_core_bpb.training.callback",
-    "CoreResult": "hf_core_bpb.types",
+    "CoreResult": "hf_core_bpb.metrics.results",
     "TokenBytes": "hf_core_bpb.tokenization.token_bytes",
     "bits_per_byte": "hf_core_bpb.api",
     "evaluate_bpb": "hf_core_bpb.evaluation.token_batches",

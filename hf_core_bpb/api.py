@@ -10,12 +10,13 @@ from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.core import TextSource, run_bpb, run_core
 from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.metrics.results import BpbResult, CoreResult
 from hf_core_bpb.models.language_model import wrap
-from hf_core_bpb.progress import Tokenizer
 from hf_core_bpb.scoring.scorer import Scorer
 from hf_core_bpb.signature import digest
+from hf_core_bpb.tokenization.encode import Tokenizer
 from hf_core_bpb.tokenization.windows import choose_windows
-from hf_core_bpb.types import Baselines, BpbResult, CoreResult
+from hf_core_bpb.types import Baselines
 
 
 def bits_per_byte(

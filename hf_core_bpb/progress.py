@@ -1,23 +1,6 @@
-"""What is asked of things that others make: a tokenizer, and whoever watches the work."""
+"""What is told about scoring while it runs, for a terminal or nobody."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
-
-
-class Tokenizer(Protocol):
-    """What is asked of a transformers tokenizer."""
-
-    bos_token_id: int | None
-    eos_token_id: int | None
-    all_special_ids: list[int]
-
-    def __call__(self, text: Sequence[str], **options: Any) -> Any:
-        """Tokenise a batch of texts."""
-        ...
-
-    def decode(self, token_ids: Sequence[int]) -> Any:
-        """Return the text of ids, for people to read."""
-        ...
+from typing import Protocol
 
 
 class Progress(Protocol):
@@ -38,3 +21,19 @@ class Progress(Protocol):
     def advance(self, tokens: int) -> None:
         """So many tokens have been forwarded."""
         ...
+
+
+class SilentProgress:
+    """Hears of progress and shows nothing."""
+
+    def note(self, message: str) -> None:
+        """Show nothing."""
+
+    def begin(self, total_tokens: int) -> None:
+        """Show nothing."""
+
+    def stage(self, name: str, total_tokens: int) -> None:
+        """Show nothing."""
+
+    def advance(self, tokens: int) -> None:
+        """Show nothing."""

@@ -6,7 +6,7 @@ import re
 def test_every_row_has_a_test(pytestconfig):
     root = pytestconfig.rootpath
     there = set(
-        re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in root.glob("tests/test_*.py")), re.MULTILINE)
+        re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in root.glob("tests/**/test_*.py")), re.MULTILINE)
     )
     rows = [line for line in (root / "docs" / "conditions.md").read_text().splitlines() if line.startswith("| ")][1:]
     cases = [row for row in rows if not row.startswith("| **")]

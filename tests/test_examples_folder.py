@@ -31,7 +31,8 @@ def test_the_readme_s_example_by_hand_is_right(pytestconfig):
     import math
 
     from hf_core_bpb.metrics.centering import centered_accuracy, unweighted_mean
-    from hf_core_bpb.types import BpbResult, Scored
+    from hf_core_bpb.metrics.results import BpbResult
+    from hf_core_bpb.types import Scored
 
     readme = " ".join((pytestconfig.rootpath / "README.md").read_text().split())
     scored = Scored(total_nats=3.5, num_tokens=3, num_bytes=len("海 a".encode()), num_characters=3)

@@ -13,8 +13,9 @@ from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, KeptModel
 from hf_core_bpb.evaluate_metrics.columns import listed
+from hf_core_bpb.metrics.results import BpbResult
 from hf_core_bpb.results.serialize import bpb_values
-from hf_core_bpb.types import BpbResult, Scored
+from hf_core_bpb.types import Scored
 
 _DESCRIPTION = """\
 Bits per byte: the bits that a causal language model needs, on average, for a byte of text,

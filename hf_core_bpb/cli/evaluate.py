@@ -21,8 +21,10 @@ from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.core import CoreRun, TextSource, prepare_bpb, prepare_core, score_bpb, score_core
 from hf_core_bpb.evaluation.resolve import DEFAULT_TEXT, DEMO_MODEL, demo_texts, plan_core, read_text
 from hf_core_bpb.metrics.compressors import measure_compressors, measure_packed
+from hf_core_bpb.metrics.results import BpbResult, CoreResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.models.loading import ModelOptions, check_loading, load_together, weights_of
+from hf_core_bpb.progress import SilentProgress
 from hf_core_bpb.report.console import print_report
 from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress_bar import TerminalProgress
@@ -45,10 +47,10 @@ from hf_core_bpb.results.serialize import to_json, to_samples
 from hf_core_bpb.results.training_history import MOST_TOKENS, find_trained
 from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.scoring.journal import Journal
-from hf_core_bpb.scoring.scorer import Scorer, SilentProgress, Workload
+from hf_core_bpb.scoring.scorer import Scorer, Workload
 from hf_core_bpb.signature import digest
 from hf_core_bpb.tokenization.windows import choose_windows
-from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Work
+from hf_core_bpb.types import Baselines, Work
 
 
 @dataclass(frozen=True, slots=True)

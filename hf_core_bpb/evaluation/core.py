@@ -8,25 +8,14 @@ from hf_core_bpb.distributed import main_process_first, process_group
 from hf_core_bpb.errors import NonFiniteError, RunError
 from hf_core_bpb.evaluation.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
 from hf_core_bpb.evaluation.task_run import TaskStage
+from hf_core_bpb.metrics.results import BpbResult, CoreResult, Sample, TaskResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.protocols import Protocol
 from hf_core_bpb.scoring.scorer import Scorer, Workload, prepare
 from hf_core_bpb.signature import digest, sign
 from hf_core_bpb.tokenization.encode import first_token_id
 from hf_core_bpb.tokenization.windows import Windows, text_requests
-from hf_core_bpb.types import (
-    Baselines,
-    BpbResult,
-    CoreResult,
-    Document,
-    Request,
-    Sample,
-    Scored,
-    Task,
-    TaskData,
-    TaskResult,
-    Work,
-)
+from hf_core_bpb.types import Baselines, Document, Request, Scored, Task, TaskData, Work
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.core import CoreRun
 from hf_core_bpb.evaluation.task_run import TaskStage
 from hf_core_bpb.metrics.decision import decide
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.scoring.engine import Engine
-from hf_core_bpb.scoring.forward import evaluation_mode
 from hf_core_bpb.types import Request, Scored
 
 

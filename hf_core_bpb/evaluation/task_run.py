@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hf_core_bpb.metrics.decision import decide
+from hf_core_bpb.metrics.results import ItemResult, TaskResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.protocols import Protocol
-from hf_core_bpb.types import Example, ItemResult, Request, Scored, Task, TaskData, TaskResult
+from hf_core_bpb.types import Example, Request, Scored, Task, TaskData
 
 _ITEMS_AT_ONCE = 256
 

@@ -13,8 +13,9 @@ import torch
 
 from hf_core_bpb.distributed import gather_parts
 from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
+from hf_core_bpb.models.inspect import check_known, positions_of
 from hf_core_bpb.scoring.engine import Engine
-from hf_core_bpb.scoring.forward import check_known, evaluation_mode, positions_of
 from hf_core_bpb.tokenization.token_bytes import TokenBytes
 
 Batch = Mapping[str, torch.Tensor] | Sequence[torch.Tensor]

@@ -66,3 +66,12 @@ def check_baselines(version: Any) -> Baselines:
     if version not in get_args(Baselines):
         raise InputError(f"baselines: expected one of {', '.join(get_args(Baselines))}, got {version!r}")
     return cast("Baselines", version)
+
+
+def core_score(accuracies: Mapping[str, float], baselines: Baselines) -> float:
+    """Return the mean centered accuracy of tasks by name, accuracies as fractions: CORE, given its 22 tasks.
+
+    v1 are the baselines of DCLM's paper, v2 those of its repository since September 2025 (arXiv:2406.11794).
+    Raises InputError for a task without a file, no task at all, and accuracies that are no fractions.
+    """
+    return score_accuracies(accuracies).core_by(baselines)

@@ -1,9 +1,23 @@
-"""Sums to verdicts, and accuracies to CORE."""
+"""Which option a model chooses, and whether that is right (pure)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from hf_core_bpb.metrics.core import score_accuracies
-from hf_core_bpb.types import Baselines, Kind, Scored, choose
+from hf_core_bpb.types import Kind, Scored
+
+Rule = Literal["sum", "token", "byte"]
+RULES: tuple[Rule, ...] = ("sum", "token", "byte")
+
+
+def choose(options: Sequence[Scored], rule: Rule) -> int:
+    """Return the option with the fewest nats in all, by token or by byte of the answer; the first of equals."""
+    sizes: Callable[[Scored], int] = {
+        "sum": lambda _: 1,
+        "token": lambda option: option.num_tokens,
+        "byte": lambda option: option.num_bytes,
+    }[rule]
+    losses = [option.total_nats / max(sizes(option), 1) for option in options]
+    return losses.index(min(losses))
 
 
 def decide(kind: Kind, options: Sequence[Scored], gold: int) -> tuple[int | None, bool]:
@@ -16,12 +30,3 @@ def decide(kind: Kind, options: Sequence[Scored], gold: int) -> tuple[int | None
         return None, options[0].greedy
     prediction = choose(options, "token")
     return prediction, prediction == gold
-
-
-def core_score(accuracies: Mapping[str, float], baselines: Baselines) -> float:
-    """Return the mean centered accuracy of tasks by name, accuracies as fractions: CORE, given its 22 tasks.
-
-    v1 are the baselines of DCLM's paper, v2 those of its repository since September 2025 (arXiv:2406.11794).
-    Raises InputError for a task without a file, no task at all, and accuracies that are no fractions.
-    """
-    return score_accuracies(accuracies).core_by(baselines)

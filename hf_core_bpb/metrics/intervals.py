@@ -8,7 +8,8 @@ import numpy as np
 from scipy.stats import binom, norm
 from scipy.stats import t as student
 
-from hf_core_bpb.types import Baselines, CoreResult, Scored, TaskResult
+from hf_core_bpb.metrics.results import CoreResult, TaskResult
+from hf_core_bpb.types import Baselines, Scored
 
 Interval = tuple[float, float]
 

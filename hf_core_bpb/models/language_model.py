@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.progress import Tokenizer
-from hf_core_bpb.scoring.forward import dtype_of, positions_of
+from hf_core_bpb.models.inspect import describe_quantization, dtype_of, positions_of
+from hf_core_bpb.tokenization.encode import Tokenizer
 
 # For models without positions, such as Mamba: long enough for every prompt of the suites at ten shots.
 UNBOUNDED_MAX_LENGTH = 2048
@@ -55,18 +55,6 @@ def choose_max_length(model: torch.nn.Module, asked: int | None) -> int:
     if positions is not None and asked > positions:
         raise InputError(f"--max-length: expected at most the model's {positions} positions, got {asked}")
     return asked
-
-
-def describe_quantization(held: Any) -> str | None:
-    """Return the method and bits of a config's `quantization_config`, or None for a model without."""
-    settings: Mapping[str, Any] = held if isinstance(held, Mapping) else held.to_dict() if held is not None else {}
-    if not settings:
-        return None
-    # Early checkpoints of bitsandbytes do not name it.
-    own = next((bits for bits in (4, 8) if settings.get(f"load_in_{bits}bit")), None)
-    method = settings.get("quant_method", "bitsandbytes" if own is not None else "unnamed")
-    bits = own if own is not None else settings.get("bits")
-    return f"{getattr(method, 'value', method)}{f'-{bits}bit' if bits is not None else ''}"
 
 
 def wrap(

@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from hf_core_bpb.distributed import all_together, main_process_first, process_group
 from hf_core_bpb.errors import InputError, reason
-from hf_core_bpb.models.language_model import LanguageModel, describe_quantization, wrap
-from hf_core_bpb.scoring.forward import device_of, dtype_of, evaluation_mode, positions_of
-from hf_core_bpb.scoring.head import base_of
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
+from hf_core_bpb.models.inspect import base_of, describe_quantization, device_of, dtype_of, positions_of
+from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.signature import digest
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")

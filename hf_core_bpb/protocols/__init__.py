@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hf_core_bpb.progress import Tokenizer
 from hf_core_bpb.protocols import dclm, nanochat
+from hf_core_bpb.tokenization.encode import Tokenizer
 from hf_core_bpb.types import Baselines, Example, Kind, Request, Task
 
 

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.progress import Tokenizer
-from hf_core_bpb.tokenization.encode import encode_bare, encode_with_own_specials
+from hf_core_bpb.tokenization.encode import Tokenizer, encode_bare, encode_with_own_specials
 from hf_core_bpb.types import Example, Ids, Kind, Request, Task
 
 SHOT_SEED = 1234

@@ -7,9 +7,8 @@ from functools import cache
 from jinja2 import Template
 
 from hf_core_bpb.data.templates import environment
-from hf_core_bpb.progress import Tokenizer
 from hf_core_bpb.protocols.spans import option_requests
-from hf_core_bpb.tokenization.encode import encode
+from hf_core_bpb.tokenization.encode import Tokenizer, encode
 from hf_core_bpb.types import Example, Kind, Request, Task
 
 SHUFFLE_SEED = 1337

@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hf_core_bpb.metrics.intervals import accuracy_ci95, bpb_ci95, core_ci95, least_difference
+from hf_core_bpb.metrics.results import CoreResult, Sample
 from hf_core_bpb.results.record import Report
-from hf_core_bpb.types import Baselines, CoreResult, Sample
+from hf_core_bpb.types import Baselines
 
 
 def print_report(report: Report, console: Console) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hf_core_bpb.scaling.laws import Law
-from hf_core_bpb.space.planner import Planned
+from hf_core_bpb.scaling.laws import FixedRatio, Law
+from hf_core_bpb.scaling.plan import Plan
 
 _INK, _ACCENT, _OTHER = "#4c566a", "#0b6e99", "#b8c4d0"
 
@@ -24,9 +24,8 @@ def draw_core(models: Mapping[str, float]) -> Figure | None:
     return _bars(models, "yours", "CORE (v1)", "{:.3f}") if models else None
 
 
-def draw_loss(planned: Planned) -> Figure | None:
+def draw_loss(rule: Law | FixedRatio, plan: Plan) -> Figure | None:
     """Return the law's loss over model size at the plan's compute, a tenth and ten times of it."""
-    rule, plan = planned.rule, planned.plan
     if not isinstance(rule, Law):
         return None
     figure, axes = _axes((7.0, 4.2))

@@ -5,7 +5,7 @@ from typing import Any
 
 from hf_core_bpb.evaluation.core import PreparedBpb, PreparedCore
 from hf_core_bpb.evaluation.task_run import TaskStage
-from hf_core_bpb.types import BpbResult, CoreResult, ItemResult
+from hf_core_bpb.metrics.results import BpbResult, CoreResult, ItemResult
 
 _MOST_ITEMS, _MOST_DOCUMENTS, _LONGEST = 10, 5, 5
 _PROMPT_CHARACTERS, _DOCUMENT_CHARACTERS = 1500, 400

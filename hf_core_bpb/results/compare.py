@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.metrics.centering import unweighted_mean
 from hf_core_bpb.metrics.paired import (
     Difference,
@@ -14,7 +15,6 @@ from hf_core_bpb.metrics.paired import (
     pair_shares,
 )
 from hf_core_bpb.results.saved import Rows, SavedRun
-from hf_core_bpb.errors import InputError, reason
 
 # What is a model's own, or changes no number by more than rounding: said, and no reason to refuse.
 _OF_THE_MODEL = (

@@ -10,8 +10,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hf_core_bpb.scoring import journal
 from hf_core_bpb.errors import InputError, RunError, reason
+from hf_core_bpb.scoring import journal
 from hf_core_bpb.signature import digest
 
 _LOCK = ".lock"

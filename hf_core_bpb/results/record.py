@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hf_core_bpb.scaling.parameters import ParameterCounts
+from hf_core_bpb.metrics.results import BpbResult, CoreResult
 from hf_core_bpb.results.training_history import Trained
-from hf_core_bpb.types import BpbResult, CoreResult, Work
+from hf_core_bpb.scaling.parameters import ParameterCounts
+from hf_core_bpb.types import Work
 
 
 @dataclass(frozen=True, slots=True)

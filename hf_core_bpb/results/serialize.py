@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 from hf_core_bpb import __version__
 from hf_core_bpb.metrics.intervals import accuracy_ci95, bpb_ci95, core_ci95
+from hf_core_bpb.metrics.results import BpbResult, CoreResult, TaskResult
 from hf_core_bpb.results.record import Report
-from hf_core_bpb.types import Baselines, BpbResult, CoreResult, Scored, TaskResult
+from hf_core_bpb.types import Baselines, Scored
 
 SCHEMA_VERSION = 1
 

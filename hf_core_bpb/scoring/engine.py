@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.distributed.tensor import DTensor
 
 from hf_core_bpb.errors import RunError, reason
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
+from hf_core_bpb.models.inspect import device_of, is_sharded, positions_of, processes_a_copy, rescaled_beyond
 from hf_core_bpb.progress import Progress
-from hf_core_bpb.scoring.forward import Forward, device_of, evaluation_mode, positions_of, rescaled_beyond
+from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs
 from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
@@ -166,17 +167,6 @@ class Engine:
         with evaluation_mode(self.model):
             for _ in range(num_forwards):
                 self.model(input_ids=ids_BxT, use_cache=False)
-
-
-def is_sharded(model: torch.nn.Module) -> bool:
-    """Say whether a forward gathers weights from other processes (FSDP, DeepSpeed ZeRO-3)."""
-    wrapped = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
-    return wrapped or any(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in model.parameters())
-
-
-def processes_a_copy(model: torch.nn.Module) -> int:
-    """Return how many processes hold one copy of the model together, each needing the same inputs."""
-    return int(getattr(model, "tp_size", None) or 1)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -1,16 +1,16 @@
 """Forwards of a causal language model: whole rows, trees of rows under a mask, or rows on a cached prefix."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from hf_core_bpb.errors import InputError, NonFiniteError
-from hf_core_bpb.scoring.head import Head, HeadedModel, takes
+from hf_core_bpb.errors import NonFiniteError
+from hf_core_bpb.models.inspect import device_of, dtype_of, takes
+from hf_core_bpb.scoring.head import Head, HeadedModel
 from hf_core_bpb.scoring.layout import Block, Reads, lay_out
 from hf_core_bpb.scoring.masks import tree_mask
 from hf_core_bpb.scoring.plan import Job
@@ -18,48 +18,6 @@ from hf_core_bpb.scoring.trie import Trie
 from hf_core_bpb.types import Request, Scored
 
 Array = np.ndarray[Any, Any]
-
-
-@contextmanager
-def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Switch dropout and gradients off, and leave every module in the mode it was in."""
-    were_training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        with torch.inference_mode():
-            yield
-    finally:
-        for module in were_training:
-            module.training = True
-
-
-def positions_of(model: torch.nn.Module) -> int | None:
-    """Return how many positions a model has, None where it has no bound or does not say."""
-    config: Any = getattr(model, "config", None)
-    text = config.get_text_config() if config is not None else None
-    positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
-    return int(positions) if positions else None
-
-
-def rescaled_beyond(model: torch.nn.Module) -> int | None:
-    """Return the length beyond which a model with two sets of rotary factors (LongRoPE) takes the other one."""
-    config: Any = getattr(model, "config", None)
-    rope = getattr(config.get_text_config(), "rope_parameters", None) if config is not None else None
-    if not isinstance(rope, dict) or rope.get("rope_type") != "longrope":
-        return None
-    return int(rope["original_max_position_embeddings"])
-
-
-def device_of(model: torch.nn.Module) -> torch.device:
-    """Return where a model takes its ids."""
-    device = next(model.parameters()).device
-    # Weights that are offloaded stand nowhere; their hooks move what they are given.
-    return torch.device("cpu") if device.type == "meta" else device
-
-
-def dtype_of(model: torch.nn.Module) -> torch.dtype:
-    """Return the dtype of the weights that are not quantised."""
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 class Forward:
@@ -196,17 +154,3 @@ def read_losses(
         greedy.append((argmax_N[rows] == targets).cpu().numpy())
         done += len(logits_NxV)
     return np.concatenate(nats), np.concatenate(greedy)
-
-
-def num_known_ids(model: torch.nn.Module) -> int | None:
-    """Return how many ids the model has an embedding for, None where it does not say."""
-    get: Any = getattr(model, "get_input_embeddings", None)
-    rows = getattr(get() if get is not None else None, "num_embeddings", None)
-    return int(rows) if rows is not None else None
-
-
-def check_known(largest_id: int, model: torch.nn.Module) -> None:
-    """Raise InputError for ids that the model has no embedding for."""
-    known = num_known_ids(model)
-    if known is not None and largest_id >= known:
-        raise InputError(f"tokenizer: expected ids below the model's {known}, got {largest_id}")

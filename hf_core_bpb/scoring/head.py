@@ -1,28 +1,18 @@
 """The vocabulary head where losses are read and nowhere else, a few rows of logits at a time."""
 
 import copy
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 
+from hf_core_bpb.models.inspect import base_of
+
 Head = Literal["replayed", "masked", "full"]
 
 # Logits that exist at a time, in elements: 64 MiB in float32.
 _CHUNK_ELEMENTS = 2**24
-
-
-def takes(module: torch.nn.Module, name: str) -> bool:
-    """Say whether a module's forward has a parameter of that name."""
-    return name in inspect.signature(module.forward).parameters
-
-
-def base_of(model: torch.nn.Module) -> torch.nn.Module | None:
-    """Return the part of a model of transformers below its head, None where there is none."""
-    base = getattr(model, getattr(model, "base_model_prefix", "") or " ", None)
-    return base if isinstance(base, torch.nn.Module) else None
 
 
 class HeadedModel:

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
-from hf_core_bpb.scoring.forward import device_of, evaluation_mode, positions_of
-from hf_core_bpb.scoring.head import Head, takes
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
+from hf_core_bpb.models.inspect import device_of, positions_of, takes
+from hf_core_bpb.scoring.head import Head
 
 # On two cores a GPT-2-shaped model is fastest here: more tokens no longer fill the caches.
 _ON_CPU = 2048

@@ -9,9 +9,11 @@ import numpy.typing as npt
 import torch
 
 from hf_core_bpb.errors import InputError, RunError, reason
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
+from hf_core_bpb.models.inspect import device_of, dtype_of, num_known_ids, positions_of, takes
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
-from hf_core_bpb.scoring.forward import Forward, device_of, dtype_of, evaluation_mode, num_known_ids, positions_of
-from hf_core_bpb.scoring.head import Head, takes
+from hf_core_bpb.scoring.forward import Forward
+from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.plan import Costs, Mode, plan_jobs
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request, Scored

@@ -8,32 +8,16 @@ from hashlib import sha256
 
 from hf_core_bpb.distributed import fail_at_once, gather_parts, process_group
 from hf_core_bpb.errors import InputError, NonFiniteError
+from hf_core_bpb.models.inspect import check_known
 from hf_core_bpb.models.language_model import LanguageModel
-from hf_core_bpb.progress import Progress
+from hf_core_bpb.progress import Progress, SilentProgress
 from hf_core_bpb.scoring.engine import Engine, Record, forget
-from hf_core_bpb.scoring.forward import check_known
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.journal import Journal
 from hf_core_bpb.scoring.memory import auto_batch_tokens
 from hf_core_bpb.scoring.plan import Job, share_out
 from hf_core_bpb.scoring.trie import Trie, build_trie
 from hf_core_bpb.types import Request, Scored, Work
-
-
-class SilentProgress:
-    """Hears of progress and shows nothing."""
-
-    def note(self, message: str) -> None:
-        """Show nothing."""
-
-    def begin(self, total_tokens: int) -> None:
-        """Show nothing."""
-
-    def stage(self, name: str, total_tokens: int) -> None:
-        """Show nothing."""
-
-    def advance(self, tokens: int) -> None:
-        """Show nothing."""
 
 
 @dataclass(frozen=True)

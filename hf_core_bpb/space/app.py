@@ -111,7 +111,7 @@ def _plan_tab(app: gr.Blocks) -> None:
         what, value, ratio, law = given
         made = planner.plan(what, read_number(value, what), read_number(ratio, "tokens per parameter"), law)
         warnings = "\n\n".join(f"⚠️ {warning}" for warning in made.warnings)
-        return warnings, made.rows, figures.draw_loss(made), made.off_optimum
+        return warnings, made.rows, figures.draw_loss(made.rule, made.plan), made.off_optimum
 
     law.change(planner.counted, law, named, show_progress="hidden")
     _connect(app, button, plan, [given, value, ratio, law], [message, found, plot, beside])

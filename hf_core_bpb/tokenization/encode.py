@@ -1,14 +1,30 @@
 """Text to token ids, in batches, with no special token but the one put in front."""
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
-from hf_core_bpb.progress import Tokenizer
 from hf_core_bpb.types import Ids
 
 # Encodings of the tokenizers library cost a hundred times their ids in memory, so they are made in portions.
 _TEXTS_AT_ONCE = 512
+
+
+class Tokenizer(Protocol):
+    """What is asked of a transformers tokenizer."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+    all_special_ids: list[int]
+
+    def __call__(self, text: Sequence[str], **options: Any) -> Any:
+        """Tokenise a batch of texts."""
+        ...
+
+    def decode(self, token_ids: Sequence[int]) -> Any:
+        """Return the text of ids, for people to read."""
+        ...
 
 
 def first_token_id(tokenizer: Tokenizer) -> int | None:

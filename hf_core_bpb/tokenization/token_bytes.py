@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hf_core_bpb.progress import Tokenizer
-from hf_core_bpb.tokenization.encode import encode_bare
+from hf_core_bpb.tokenization.encode import Tokenizer, encode_bare
 from hf_core_bpb.types import Ids
 
 _META_SPACE = "\u2581"

@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.progress import Tokenizer
-from hf_core_bpb.tokenization.encode import encode_bare, first_token_id
+from hf_core_bpb.tokenization.encode import Tokenizer, encode_bare, first_token_id
 from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
 from hf_core_bpb.types import Document, Ids, Request
 

@@ -16,12 +16,13 @@ from hf_core_bpb.distributed import process_group
 from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.evaluation.core import CoreRun
 from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.metrics.results import CoreResult
 from hf_core_bpb.scaling.laws import Convention, find_rule
 from hf_core_bpb.training.alerts import Alert, Watch, standard_error
 from hf_core_bpb.training.evaluation import Evaluation, forecast, refuse_sharded
 from hf_core_bpb.training.meter import Meter
 from hf_core_bpb.training.trainer_hooks import Wrapping
-from hf_core_bpb.types import CoreResult, Scored
+from hf_core_bpb.types import Scored
 
 _LOG = logging.getLogger("hf_core_bpb")
 

@@ -12,11 +12,12 @@ from transformers import Trainer
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.core import CoreRun, PreparedCore, prepare_core, score_core
+from hf_core_bpb.metrics.results import CoreResult
 from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.scaling.forecast import FEWEST_POINTS, forecast_loss
 from hf_core_bpb.scoring.scorer import Scorer
 from hf_core_bpb.training.validation import Validation, of_rows, of_texts
-from hf_core_bpb.types import CoreResult, Scored
+from hf_core_bpb.types import Scored
 
 
 class Evaluation:

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 
 from hf_core_bpb.distributed import process_group, sum_over_processes
+from hf_core_bpb.models.inspect import processes_a_copy
 from hf_core_bpb.scaling.flops import peak_flops, six_n_d, training_flops_a_token
 from hf_core_bpb.scaling.laws import Convention, FixedRatio, Law
 from hf_core_bpb.scaling.parameters import count_parameters
-from hf_core_bpb.scoring.engine import processes_a_copy
 from hf_core_bpb.training.token_counter import TokenCounter
 
 # Rows of two lengths give the constant and the linear part of a token's FLOPs, attention being the latter.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.command import run_command
-from test_resume import results_of
+from support.interrupted_runs import results_of
 
 OPTIONS = ["--tasks", "piqa,boolq,squad", "--max-length", "128", "--quiet"]
 BIN = Path(sys.executable).parent

@@ -1,66 +1,24 @@
 """Runs that are killed, cut off, tampered with or doubled: they go on where they were, or say why they cannot."""
 
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
-import time
 import zlib
 
 import numpy as np
 import pytest
-from support.command import program_of, run_command
+from support.command import run_command
+from support.interrupted_runs import ONE_THREAD, OPTIONS, results_of, rows_of, start, wait_for_rows
 
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.results.folder import check_output, lock_output
 from hf_core_bpb.scoring.journal import open_journal
 from hf_core_bpb.types import Scored, Work
 
-# Some thirty forwards, of one token budget so that every attempt plans the same.
-OPTIONS = ("--tasks", "piqa,boolq,squad", "--batch-tokens", "128", "--max-length", "128", "--quiet")
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 RUN = {"model": "m", "requests": "r"}
-
-
-def results_of(folder):
-    """What of results.json may not depend on how often a run was begun."""
-    results = json.loads((folder / "results.json").read_text())
-    for name in ("seconds", "peak_memory_bytes", "processes"):
-        results["work"].pop(name)
-    samples = {path.name: path.read_text() for path in (folder / "samples").iterdir()}
-    return results, samples
-
-
-def rows_of(folder):
-    """Every whole line that attempts have written, with the requests in it."""
-    lines = [
-        line
-        for path in sorted((folder / "partial").glob("*.jsonl"))
-        for line in path.read_text().split("\n")[:-1]
-        if '"sums"' in line
-    ]
-    rows = [json.loads(line.partition(" ")[2]) for line in lines]
-    return [(row["stage"], number) for row in rows for number in row["sums"]], len(rows)
-
-
-def start(folder, *options, launcher=()):
-    return subprocess.Popen(
-        [*program_of(launcher), "-m", "hf_core_bpb", "--output", str(folder), *OPTIONS, *options],
-        cwd=folder.parent, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def wait_for_rows(folder, process, count):
-    """Wait until so many forwards are on disk, and say whether the run was still going then."""
-    until = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < until:
-        if (folder / "partial").is_dir() and rows_of(folder)[1] >= count:
-            return True
-        time.sleep(0.002)
-    return False
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from test_fit import TRUTH, make_runs
+from support.scaling_runs import TRUTH, make_runs
 
 from hf_core_bpb.cli.main import main
 

@@ -10,7 +10,7 @@ from hf_core_bpb import bits_per_byte, evaluate_core
 from hf_core_bpb.data.bundle import list_bundle_tasks, load_bundle_task
 from hf_core_bpb.data.rows import read_examples
 from hf_core_bpb.data.task_files import list_tasks
-from hf_core_bpb.metrics.decision import core_score
+from hf_core_bpb.metrics.core import core_score
 
 
 def load(shared, name):

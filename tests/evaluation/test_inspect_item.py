@@ -11,9 +11,11 @@ from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.core import run_core
 from hf_core_bpb.evaluation.inspect_item import inspect_item
 from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.metrics.decision import choose
+from hf_core_bpb.metrics.results import CoreResult, ItemResult, TaskResult
 from hf_core_bpb.models.language_model import wrap
 from hf_core_bpb.scoring.scorer import Scorer
-from hf_core_bpb.types import CoreResult, ItemResult, Scored, TaskResult, choose
+from hf_core_bpb.types import Scored
 
 
 @pytest.mark.parametrize("protocol", ["nanochat", "dclm"])

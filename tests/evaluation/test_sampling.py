@@ -8,9 +8,9 @@ import pytest
 import torch
 from support.bundles import write_bundle
 from support.command import run_command
+from support.interrupted_runs import ONE_THREAD, results_of, start, wait_for_rows
 from support.tiny_models import build_tiny_model
 from support.trainers import logged, make_trainer
-from test_resume import ONE_THREAD, results_of, start, wait_for_rows
 
 from hf_core_bpb import CoreBpbCallback, evaluate_core
 from hf_core_bpb.cli.main import main

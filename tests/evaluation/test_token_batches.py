@@ -8,7 +8,7 @@ import torch
 from support.command import run_command, run_script
 from support.naive import nats_of
 from support.tiny_models import build_tiny_model
-from test_vocabulary import sentencepiece_bpe
+from support.tokenizer_families import sentencepiece_bpe
 from transformers import AutoModelForCausalLM
 
 from hf_core_bpb import bits_per_byte, evaluate_bpb, token_bytes

@@ -16,8 +16,8 @@ from hf_core_bpb.metrics.paired import (
     correct_by_holm,
     pair_shares,
 )
+from hf_core_bpb.metrics.results import CoreResult, ItemResult, TaskResult
 from hf_core_bpb.results.folder import write_results
-from hf_core_bpb.types import CoreResult, ItemResult, TaskResult
 
 SUITE = [(0.25, 100)] * 8 + [(0.5, 50)] * 4 + [(0.0, 100)] * 7 + [(0.0, 32)] * 3
 

@@ -7,8 +7,8 @@ from support.trainers import TEXTS, make_trainer
 
 from hf_core_bpb import CoreBpbCallback
 from hf_core_bpb.cli.main import main
-from hf_core_bpb.scaling.parameters import ParameterCounts
 from hf_core_bpb.results.training_history import Trained, find_trained
+from hf_core_bpb.scaling.parameters import ParameterCounts
 
 PARAMETERS = ParameterCounts(total=100, non_embedding=70, matmul=80, active=100)
 

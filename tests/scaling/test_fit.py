@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from support.scaling_runs import TRUTH, make_runs
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.scaling import fit as fitting
@@ -12,20 +13,6 @@ from hf_core_bpb.scaling import minimum
 from hf_core_bpb.scaling.curves import fit_core, fit_frontier, fit_isoflops, fit_power_law
 from hf_core_bpb.scaling.fit import Coefficients, fit_parametric
 from hf_core_bpb.scaling.runs import Run
-
-TRUTH = Coefficients(E=1.7, A=400.0, B=1500.0, alpha=0.34, beta=0.37)
-
-
-def make_runs(noise=0.0, seed=0, truth=TRUTH):
-    """Valleys of nine sizes over two orders of magnitude, at five budgets."""
-    rng = np.random.default_rng(seed)
-    runs = []
-    for flops in (1e18, 1e19, 1e20, 1e21, 1e22):
-        for times in np.geomspace(0.1, 10, 9):
-            parameters = times * truth.optimal_parameters(flops)
-            tokens = flops / 6 / parameters
-            runs.append(Run(parameters, tokens, truth.loss(parameters, tokens) * math.exp(noise * rng.normal())))
-    return runs
 
 
 def test_a_law_is_found_again_from_runs_that_it_made():

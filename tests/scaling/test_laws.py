@@ -33,10 +33,10 @@ def test_published_ratios_of_tokens_to_parameters():
 
 
 def test_the_rounded_constants_are_never_a_default():
-    from hf_core_bpb.scaling import command
+    from hf_core_bpb.cli import scaling
     from hf_core_bpb.training.callback import CoreBpbCallback
 
-    assert "hoffmann-2022" not in command._SHOWN
+    assert "hoffmann-2022" not in scaling._SHOWN
     assert CoreBpbCallback().meter.rule is REFIT
 
 

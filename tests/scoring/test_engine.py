@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 from support.naive import is_greedy, nats_of
+from support.requests import draw, request, sharing_requests
 from support.tiny_models import build_tiny_model
 
 from hf_core_bpb.errors import InputError, RunError
+from hf_core_bpb.models.evaluation_mode import evaluation_mode
+from hf_core_bpb.progress import SilentProgress
 from hf_core_bpb.scoring import probe as probes
 from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
-from hf_core_bpb.scoring.forward import evaluation_mode
-from hf_core_bpb.scoring.scorer import SilentProgress
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request, Work
 
@@ -53,32 +54,6 @@ SILENTLY_WRONG = [
     ("jamba", "prefix"),
     ("lfm2", "prefix+tree"),
 ]
-
-
-def draw(rng, count):
-    return rng.integers(0, 400, count).tolist()
-
-
-def request(ids, start, num_bytes=3):
-    return Request(np.array(ids, dtype=np.int32), start, len(ids), num_bytes, 2)
-
-
-def sharing_requests():
-    """Items of 16 to 60 tokens whose options share a prompt, some of them nested, and texts that share nothing."""
-    rng = np.random.default_rng(3)
-    made = []
-    for length in (60, 57, 31, 18):
-        prompt = draw(rng, length)
-        made += [request(prompt + draw(rng, n), length) for n in (1, 4, 9)]
-        fork = prompt + draw(rng, 3)
-        made += [request(fork + draw(rng, n), length + 2) for n in (2, 5)]
-    subject = draw(rng, 40)
-    for _ in range(3):
-        question = subject + draw(rng, 12)
-        made += [request([*question, option], len(question)) for option in range(4)]
-    for length in (2, 7, 33):
-        made.append(request(draw(rng, length), 1))
-    return made
 
 
 def score(engine, requests, batch_tokens=300, probe=True):

@@ -3,6 +3,7 @@
 import json
 import textwrap
 import time
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 from support.command import run_script
 from support.naive import nats_of
+from support.requests import request, sharing_requests
 from support.tiny_models import build_tiny_model
-from test_engine import request, sharing_requests
+from support.workloads import NarrowMemory, workload
 
 from hf_core_bpb.errors import RunError
 from hf_core_bpb.evaluation.core import TextSource, prepare_bpb, prepare_core, run_bpb, run_core, score_bpb, score_core
@@ -24,25 +26,6 @@ from hf_core_bpb.tokenization.windows import choose_windows
 from hf_core_bpb.types import Document
 
 TWO = ("torchrun", "--nproc_per_node", "2")
-
-
-class NarrowMemory(torch.nn.Module):
-    """A model that runs out of memory at more than so many tokens."""
-
-    def __init__(self, inner, most_tokens):
-        super().__init__()
-        self.inner = inner
-        self.most_tokens = most_tokens
-        self.config = inner.config
-
-    def forward(self, input_ids, use_cache=None):
-        if input_ids.numel() > self.most_tokens:
-            raise torch.OutOfMemoryError(f"CUDA out of memory: {input_ids.numel()} tokens")
-        return self.inner(input_ids=input_ids, use_cache=use_cache)
-
-
-def workload(requests):
-    return prepare({"first": lambda: requests[:20], "second": lambda: requests[20:]})
 
 
 def scorer(model, tokenizer, batch_tokens=None):
@@ -135,8 +118,8 @@ SCRIPT = """
 import json, os, sys, warnings
 sys.path.insert(0, {tests!r})
 import torch
-from test_engine import sharing_requests
-from test_scorer import NarrowMemory, workload
+from support.requests import sharing_requests
+from support.workloads import NarrowMemory, workload
 from support.tiny_models import build_tiny_model
 from hf_core_bpb.distributed import leave, process_group
 from hf_core_bpb.models.language_model import LanguageModel
@@ -208,6 +191,7 @@ def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
     model = build_tiny_model()
     plain = model.forward
 
+    @wraps(plain)
     def narrow(input_ids, **options):
         if input_ids.shape[1] > 120:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -220,6 +204,7 @@ def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
     lm._engine = Engine(model, frozenset({"tree"}), "masked")
     model.forward = narrow
     scored, _ = lm.score(prepare({"a": lambda: requests}))
+    assert "tree" in lm.engine.used
     for one, sums in zip(requests, scored["a"], strict=True):
         expected = nats_of(build_tiny_model(), one.ids.tolist(), one.start, one.end)
         assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5)
@@ -267,12 +252,13 @@ sys.path.insert(0, {tests!r})
 import torch
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from test_engine import sharing_requests
-from test_scorer import workload
+from support.requests import sharing_requests
+from support.workloads import workload
 from support.tiny_models import build_tiny_model
 from hf_core_bpb.distributed import process_group
 from hf_core_bpb.models.language_model import LanguageModel
-from hf_core_bpb.scoring.scorer import Scorer, SilentProgress
+from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.progress import SilentProgress
 
 rank = process_group().process_index
 model = build_tiny_model()

@@ -15,7 +15,7 @@ import pytest
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.formatting import read_count, read_number, show_count
-from hf_core_bpb.metrics.decision import core_score
+from hf_core_bpb.metrics.core import core_score
 from hf_core_bpb.scaling.laws import LAWS, RATIOS
 from hf_core_bpb.space import bits, dashboard, planner
 

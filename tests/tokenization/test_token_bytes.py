@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.tokenizer_families import CORPUS, sentencepiece_bpe
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from hf_core_bpb import token_bytes
 from hf_core_bpb.tokenization.encode import encode_bare
 
-CORPUS = ["The river ran to the sea. Ärger, naïve, 海と空, Вода, 🌊🌊 and so on.\n"] * 4
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
@@ -30,22 +30,6 @@ def byte_level(add_prefix_space=False, normalizer=None):
     made.add_special_tokens(["<s>"])
     made.add_tokens([AddedToken("   ", normalized=False), AddedToken("née", normalized=False)])
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>")
-
-
-def sentencepiece_bpe(dummy_prefix=True):
-    """As Llama's: spaces as U+2581, one in front, and bytes for what has no piece."""
-    letters = sorted({c for c in CORPUS[0].replace(" ", "\u2581") if c.isascii() or c == "\u2581"})
-    pieces = ["<unk>", "<s>", *[f"<0x{b:02X}>" for b in range(256)], *letters, "\u2581t", "\u2581th", "ve", "er"]
-    merges = [("\u2581", "t"), ("\u2581t", "h"), ("v", "e"), ("e", "r")]
-    model = models.BPE({p: i for i, p in enumerate(pieces)}, merges, unk_token="<unk>", byte_fallback=True)
-    made = Tokenizer(model)
-    steps = [normalizers.Prepend("\u2581")] if dummy_prefix else []
-    made.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "\u2581")])
-    strip = [decoders.Strip(" ", 1, 0)] if dummy_prefix else []
-    made.decoder = decoders.Sequence(
-        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
-    )
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
 
 
 def count(tokenizer, table, text):

@@ -1,0 +1,19 @@
+"""A model without dropout and gradients, and as it was before afterwards."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
+    """Switch dropout and gradients off, and leave every module in the mode it was in."""
+    were_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for module in were_training:
+            module.training = True

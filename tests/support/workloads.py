@@ -1,0 +1,24 @@
+"""Workloads of random requests, and a model that runs out of memory."""
+
+import torch
+
+from hf_core_bpb.scoring.scorer import prepare
+
+
+class NarrowMemory(torch.nn.Module):
+    """A model that runs out of memory at more than so many tokens."""
+
+    def __init__(self, inner, most_tokens):
+        super().__init__()
+        self.inner = inner
+        self.most_tokens = most_tokens
+        self.config = inner.config
+
+    def forward(self, input_ids, use_cache=None):
+        if input_ids.numel() > self.most_tokens:
+            raise torch.OutOfMemoryError(f"CUDA out of memory: {input_ids.numel()} tokens")
+        return self.inner(input_ids=input_ids, use_cache=use_cache)
+
+
+def workload(requests):
+    return prepare({"first": lambda: requests[:20], "second": lambda: requests[20:]})
