@@ -27,7 +27,8 @@ from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
 from hf_core_bpb.data.task_files import list_tasks, members
 from hf_core_bpb.evaluation.core import PreparedCore, prepare_core
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import resolve_core
 from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.progress import SilentProgress
 from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
@@ -248,7 +249,7 @@ def check_counts(prepared: PreparedCore, name: str, ours: Ours, counter: Counter
 
 
 def count_mmlu(lm: LanguageModel, limit: int | None, ours: Ours, plain: Ours) -> str:
-    prepared = prepare_core(lm, plan_core(tasks=["mmlu"], limit=limit))
+    prepared = prepare_core(lm, resolve_core(CoreOptions(tasks=["mmlu"], limit=limit)))
     requests = prepared.workload.requests["mmlu"]
     trie, jobs = ours.plan(requests)
     _, plain_jobs = plain.plan(requests)
@@ -350,7 +351,9 @@ def main() -> None:
     ours, plain, counter = Ours(model, SHORTCUTS), Ours(model, frozenset()), Counter()
 
     def prepare(limit: int, tasks: list[str]) -> PreparedCore:
-        return prepare_core(lm, plan_core(tasks=tasks, source="bundle", bundle=args.bundle, limit=limit))
+        return prepare_core(
+            lm, resolve_core(CoreOptions(tasks=tasks, source="bundle", bundle=args.bundle, limit=limit))
+        )
 
     if "tasks" in parts:
         core = prepare(args.limit, [task.name for task in members(list_tasks(), "core-22")])

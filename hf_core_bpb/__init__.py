@@ -1,4 +1,4 @@
-"""Bits per byte and CORE for any causal language model: numbers that survive a change of tokenizer."""
+"""Bits per byte and CORE for any causal language model: numbers that can be compared across tokenizers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from hf_core_bpb.api import bits_per_byte, evaluate_core
     from hf_core_bpb.evaluate_metrics.install import metric_path
     from hf_core_bpb.evaluation.token_batches import evaluate_bpb
+    from hf_core_bpb.metrics.core import core_score
     from hf_core_bpb.metrics.results import BpbResult, CoreResult
     from hf_core_bpb.scaling.fit import fit_parametric
     from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
@@ -24,6 +25,7 @@ __all__ = [
     "TokenBytes",
     "__version__",
     "bits_per_byte",
+    "core_score",
     "evaluate_bpb",
     "evaluate_core",
     "fit_parametric",
@@ -31,24 +33,25 @@ __all__ = [
     "token_bytes",
 ]
 
-_HOMES = {
-    "BpbResult": "hf_core_bpb.metrics.results",
-    "CoreBpbCallback": "hf_core_bpb.training.callback",
-    "CoreResult": "hf_core_bpb.metrics.results",
-    "TokenBytes": "hf_core_bpb.tokenization.token_bytes",
-    "bits_per_byte": "hf_core_bpb.api",
-    "evaluate_bpb": "hf_core_bpb.evaluation.token_batches",
-    "evaluate_core": "hf_core_bpb.api",
-    "fit_parametric": "hf_core_bpb.scaling.fit",
-    "metric_path": "hf_core_bpb.evaluate_metrics.install",
-    "token_bytes": "hf_core_bpb.tokenization.token_bytes",
+_MODULES = {
+    "BpbResult": "metrics.results",
+    "CoreBpbCallback": "training.callback",
+    "CoreResult": "metrics.results",
+    "TokenBytes": "tokenization.token_bytes",
+    "bits_per_byte": "api",
+    "core_score": "metrics.core",
+    "evaluate_bpb": "evaluation.token_batches",
+    "evaluate_core": "api",
+    "fit_parametric": "scaling.fit",
+    "metric_path": "evaluate_metrics.install",
+    "token_bytes": "tokenization.token_bytes",
 }
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that importing the package loads neither torch nor transformers.
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""The group of processes that share a run: the only file that touches accelerate's process state."""
+"""The processes that share a run: the only file that touches accelerate's process state."""
 
 import os
 import sys
@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
 import torch
 from accelerate import PartialState
@@ -34,10 +34,10 @@ _alone: ContextVar[OneProcess | None] = ContextVar("alone", default=None)
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Have this process work by itself, on texts that the others need not have and without waiting for them."""
+    """Let this process work by itself, on data that the others need not have, without waiting for them."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    number = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cpu") if accelerator is None else torch.device(accelerator.type, number)
+    index = int(os.environ.get("LOCAL_RANK", "0"))
+    device = torch.device("cpu") if accelerator is None else torch.device(accelerator.type, index)
     token = _alone.set(OneProcess(device))
     try:
         yield
@@ -46,104 +46,120 @@ def alone() -> Iterator[None]:
 
 
 def process_group() -> PartialState | OneProcess:
-    """Return the group this process belongs to, forming it at the first call; `alone`, one of its own.
+    """Return the group of this process, formed at the first call; within `alone`, a group of one.
 
-    Processes started by torchrun on a machine without an accelerator would each believe that they are
-    alone, so there the CPU group is asked for.
+    Processes that torchrun starts on a machine without an accelerator would each believe to be the only one, so there
+    the CPU group is requested.
     """
-    if (by_itself := _alone.get()) is not None:
-        return by_itself
+    if (single := _alone.get()) is not None:
+        return single
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return PartialState(cpu=launched and not torch.accelerator.is_available())
 
 
+class Gathering(Generic[T]):
+    """Gathers what every process sets as `part` in a with block; `parts` has them by rank, on every process.
+
+    If one process fails in the block, all raise the error of the first that did, so that none waits for it. In lockstep
+    the others wait in the middle of a forward pass, where nothing can be told them: the process reports its error and
+    raises it at once, and the launcher ends the others.
+    """
+
+    part: T
+
+    def __init__(self, lockstep: bool = False) -> None:
+        """Start without parts."""
+        self.lockstep = lockstep
+        self.parts: list[T] = []
+
+    def __enter__(self) -> "Gathering[T]":
+        """Begin the block."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Exchange the parts, or raise the first failure."""
+        if _alone.get() is not None:
+            if error is None:
+                self.parts = [self.part]
+            return
+        if error is not None and self.lockstep:
+            if not process_group().is_main_process:
+                print(f"process {process_group().process_index} failed: {error}", file=sys.stderr, flush=True)
+            return
+        failure = None if error is None else _portable(error)
+        exchanged = gather_object([(None if failure is not None else self.part, failure)])
+        for _, failed in exchanged:
+            if failed is not None:
+                raise failed from None
+        self.parts = [part for part, _ in exchanged]
+
+
 def gather_parts(make: Callable[[], T]) -> list[T]:
-    """Return what every process makes, by rank, on every process.
-
-    Where one of them fails, all raise the error of the first that did, so that none waits for it.
-    """
-    part, failure = _attempt(make)
-    if _alone.get() is not None:
-        if failure is not None:
-            raise failure
-        return [part]
-    parts: list[tuple[T, BaseException | None]] = gather_object([(part, failure)])
-    for _, raised in parts:
-        if raised is not None:
-            raise raised
-    return [made for made, _ in parts]
-
-
-def fail_at_once(make: Callable[[], T]) -> T:
-    """Return what this process makes in step with the others; where it fails, say so and raise without asking them.
-
-    They wait for it in the middle of a forward, where nothing can be told them: the launcher ends them.
-    """
-    try:
-        return make()
-    except Exception as error:
-        if not process_group().is_main_process:
-            print(f"process {process_group().process_index} failed: {error}", file=sys.stderr, flush=True)
-        raise
+    """Return what every process makes, by rank, on every process; if one fails, all raise its error."""
+    gathering: Gathering[T] = Gathering()
+    with gathering:
+        gathering.part = make()
+    return gathering.parts
 
 
 def sum_over_processes(values: list[int]) -> list[int]:
-    """Return the sums of what every process counted, on every process."""
+    """Return the sums of the counts of every process, on every process."""
     return [sum(column) for column in zip(*gather_parts(lambda: values), strict=True)]
 
 
 def main_process_first(make: Callable[[], T]) -> T:
     """Return what each process makes, the main one first, as it fills the caches that the others read.
 
-    Where one fails, all raise its error.
+    If one fails, all raise its error.
     """
-    group = process_group()
     if _alone.get() is not None:
         return make()
-    made: Any = None
-    failure: BaseException | None = None
-    if group.is_main_process:
-        made, failure = _attempt(make)
-    (failure,) = broadcast_object_list([failure])
+    is_main = process_group().is_main_process
+    attempt: tuple[Any, BaseException | None] = _attempt(make) if is_main else (None, None)
+    (failure,) = broadcast_object_list([attempt[1]])
     if failure is not None:
         raise failure
-    return all_together(lambda: made if group.is_main_process else make())
+    result: T = all_together(lambda: attempt[0] if is_main else make())
+    return result
 
 
 def all_together(make: Callable[[], T]) -> T:
-    """Return what each process makes, all at the same time; where one fails, all raise its error."""
-    made, failure = _attempt(make)
-    gather_parts(partial(_raise, failure))
-    kept: T = made
-    return kept
+    """Return what each process makes, all at the same time; if one fails, all raise its error."""
+    gathering: Gathering[None] = Gathering()
+    with gathering:
+        value = make()
+        # What a process makes for itself need not travel.
+        gathering.part = None
+    return value
 
 
 def from_main_process(make: Callable[[], T]) -> T:
-    """Return what the main process makes, on every process; where it fails, all raise its error."""
+    """Return what the main process makes, on every process; if it fails, all raise its error."""
     attempt = _attempt(make) if process_group().is_main_process else (None, None)
-    ((made, failure),) = broadcast_object_list([attempt])
+    ((value, failure),) = broadcast_object_list([attempt])
     if failure is not None:
         raise failure
-    kept: T = made
-    return kept
-
-
-def _raise(failure: BaseException | None) -> None:
-    if failure is not None:
-        raise failure
+    result: T = value
+    return result
 
 
 def _attempt(make: Callable[[], T]) -> tuple[Any, BaseException | None]:
     try:
         return make(), None
-    except (InputError, RunError) as error:
-        return None, error
     except Exception as error:
-        if process_group().num_processes == 1:
-            raise
-        traceback.print_exc()
-        # The libraries' own errors do not all survive the way to another process, their words do.
-        return None, RunError(f"process {process_group().process_index}: {type(error).__name__}: {error}")
+        return None, _portable(error)
+
+
+def _portable(error: BaseException) -> BaseException:
+    """Return an error that survives the way to another process; raises it here if there is no other."""
+    if isinstance(error, InputError | RunError):
+        return error
+    if process_group().num_processes == 1 or not isinstance(error, Exception):
+        raise error
+    traceback.print_exception(error)
+    return RunError(f"process {process_group().process_index}: {type(error).__name__}: {error}")
 
 
 def leave() -> None:

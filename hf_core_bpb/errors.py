@@ -1,49 +1,49 @@
 """The errors that reach a person as one line.
 
-InputError (exit code 2): something the user gave does not fit.
-RunError (exit code 1): the input fits, but the run cannot be finished.
+InputError (exit code 2): an input does not fit. RunError (exit code 1): the input fits, but the run cannot finish.
+Messages name options in backticks, as in `max_length`; the command line prints them as its own, --max-length.
 """
 
 from collections.abc import Sequence
 
-_NAMED = 5
-_MAX_REASON = 500
+_LISTED = 5
+_LONGEST_REASON = 500
 
 
 class InputError(ValueError):
-    """Something the user gave does not fit; the message says what was expected, what came and where."""
+    """An input does not fit; the message names the problem, where it is and the remedy."""
 
 
 class RunError(RuntimeError):
-    """The run cannot be finished; the message says what happened and where."""
+    """The run cannot finish; the message says what happened and where."""
 
 
 class NonFiniteError(RunError):
-    """Losses that are not finite, of requests by their numbers in a stage of so many."""
+    """Losses of NaN or infinity, by the index of each request among the `count` requests of a forward pass."""
 
-    def __init__(self, stage: str, numbers: tuple[int, ...], count: int) -> None:
-        """Say which requests, by the number that scoring knows them by."""
-        super().__init__(stage, numbers, count)
-        self.stage = stage
-        self.numbers = numbers
+    def __init__(self, name: str, indices: tuple[int, ...], count: int) -> None:
+        """Take the name of the task or text, and the indices of its requests."""
+        super().__init__(name, indices, count)
+        self.name = name
+        self.indices = indices
         self.count = count
 
     def __str__(self) -> str:
-        """Say it where nobody knows what the requests are of."""
-        return self.said("requests", self.numbers)
+        """Name the requests, for callers that do not know the items or documents behind them."""
+        return self.describe("requests", self.indices)
 
-    def said(self, kind: str, numbers: Sequence[int]) -> str:
-        """Say it of items or documents by their numbers."""
-        named = ", ".join(map(str, numbers[:_NAMED])) + (", ..." if len(numbers) > _NAMED else "")
-        stage = f"{self.stage}, " if self.stage else ""
+    def describe(self, kind: str, indices: Sequence[int]) -> str:
+        """Return the message with the indices of items or documents."""
+        listed = ", ".join(map(str, indices[:_LISTED])) + (", ..." if len(indices) > _LISTED else "")
+        where = f"{self.name}, " if self.name else ""
         return (
-            f"model: expected finite logits, got a loss of nan or infinity for {len(self.numbers):,} of the "
-            f"{self.count:,} requests of a forward ({stage}{kind} {named}); try --dtype float32 or bfloat16"
+            f"the model's logits are not finite: loss of NaN or infinity for {len(self.indices):,} of the "
+            f"{self.count:,} requests of a forward pass ({where}{kind} {listed}); try `dtype` float32 or bfloat16"
         )
 
 
 def reason(error: BaseException) -> str:
-    """Return what a library's error says, on one line."""
+    """Return a library's error message on one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = " ".join(lines[:2]) if lines else type(error).__name__
-    return said if len(said) <= _MAX_REASON else f"{said[:_MAX_REASON]}..."
+    message = " ".join(lines[:2]) if lines else type(error).__name__
+    return message if len(message) <= _LONGEST_REASON else f"{message[:_LONGEST_REASON]}..."

@@ -111,7 +111,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Token ids and the span [start, end) to score, standing for so much source text.
+    """Token ids and the span [start, end) to score, with the bytes of its text where they belong to the span.
 
     1 <= start < end <= len(ids): the first id is only ever context.
     """
@@ -119,8 +119,7 @@ class Request:
     ids: Ids
     start: int
     end: int
-    num_bytes: int
-    num_characters: int = 0
+    num_bytes: int = 0
     truncated: bool = False
 
 

@@ -1,5 +1,6 @@
 """The compare command: read runs, hold each against the first, print, write."""
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hf_core_bpb import __version__
+from hf_core_bpb.cli.main import PROG
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.metrics.paired import DOCUMENT_RESAMPLES, RESAMPLES, SEED, Difference
 from hf_core_bpb.results.compare import Comparison, compare_runs
@@ -109,3 +111,24 @@ def _reading(row: Difference, higher_is_better: bool) -> str:
         return f"{row.name}: not told apart (p {_p(row.p_value)})."
     better = (row.difference > 0) == higher_is_better
     return f"{row.name}: the second is {'better' if better else 'worse'} (p {_p(row.p_value)})."
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the compare command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{PROG} compare",
+        description="Compare runs with the first, item by item and document by document: differences with intervals.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="output folders of two or more runs of one recipe")
+    parser.add_argument("--only", choices=["core", "bpb"], help="compare only one of the two")
+    parser.add_argument("--json", metavar="FILE", help="write everything, also the index of every item that flipped")
+    parser.add_argument("--plot", metavar="FILE", help="write a plot (.png, .svg or .pdf)")
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print how runs differ from the first."""
+    if len(args.runs) < 2:
+        raise InputError("compare: expected two or more runs, got one")
+    paths = (Path(path) if path else None for path in (args.json, args.plot))
+    show_comparison([Path(folder) for folder in args.runs], args.only, *paths)

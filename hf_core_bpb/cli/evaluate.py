@@ -1,239 +1,194 @@
-"""The evaluation that the command runs: load, score, print, write."""
+"""The command without a subcommand: evaluate a model. Its options, read into those of the library."""
 
+import argparse
 import re
-import sys
 import time
-import warnings
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from filelock import FileLock
-from rich.console import Console
-
 from hf_core_bpb import __version__
-from hf_core_bpb.cli.logs import quieten_libraries, set_log_level
-from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group
+from hf_core_bpb.cli.main import COMMANDS, PROG
+from hf_core_bpb.cli.model_options import add_model_options, read_model_options
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluation.core import CoreRun, TextSource, prepare_bpb, prepare_core, score_bpb, score_core
-from hf_core_bpb.evaluation.resolve import DEFAULT_TEXT, DEMO_MODEL, demo_texts, plan_core, read_text
-from hf_core_bpb.metrics.compressors import measure_compressors, measure_packed
-from hf_core_bpb.metrics.results import BpbResult, CoreResult
-from hf_core_bpb.models.language_model import LanguageModel
-from hf_core_bpb.models.loading import ModelOptions, check_loading, load_together, weights_of
-from hf_core_bpb.progress import SilentProgress
-from hf_core_bpb.report.console import print_report
-from hf_core_bpb.report.html import render_page
-from hf_core_bpb.report.progress_bar import TerminalProgress
-from hf_core_bpb.report.trackers import check_trackers, track
-from hf_core_bpb.report.worst_items import longest_items, surprising_documents, surprising_items
-from hf_core_bpb.results.folder import (
-    SURPRISING,
-    begin_run,
-    check_names,
-    check_output,
-    end_run,
-    lock_output,
-    write_page,
-    write_results,
-)
-from hf_core_bpb.results.record import ModelFacts, Report
-from hf_core_bpb.results.run_facts import run_facts
-from hf_core_bpb.results.saved import read_run
-from hf_core_bpb.results.serialize import to_json, to_samples
-from hf_core_bpb.results.training_history import MOST_TOKENS, find_trained
-from hf_core_bpb.scaling.parameters import count_parameters
-from hf_core_bpb.scoring.journal import Journal
-from hf_core_bpb.scoring.scorer import Scorer, Workload
-from hf_core_bpb.signature import digest
-from hf_core_bpb.tokenization.windows import choose_windows
-from hf_core_bpb.types import Baselines, Work
+from hf_core_bpb.evaluation.options import CoreOptions, TextOptions
+from hf_core_bpb.formatting import read_number
+from hf_core_bpb.models.options import ModelOptions
+
+_CORE_ONLY = ("suite", "tasks", "source", "bundle", "protocol", "baselines", "limit", "precision")
+_TEXT_ONLY = ("text", "stride", "documents")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line asked for; None where it said nothing, as for the model: the demo."""
+class EvaluateOptions:
+    """What the command line asks for; `core` and `text` are None where they are not evaluated."""
 
-    model: ModelOptions | None
-    tokenizer: str | None
-    dtype: str
-    trained_on: float | None
-    core: bool
-    bpb: bool
-    suite: str | None
-    tasks: list[str] | None
-    source: str | None
-    bundle: str | None
-    protocol: str | None
-    baselines: Baselines | None
-    limit: int | None
-    precision: float | None
-    texts: list[str] | None
+    model: ModelOptions
+    core: CoreOptions | None
+    text: TextOptions | None
     max_length: int | None
-    stride: int | None
-    packed: bool | None
     batch_tokens: int | None
-    output: Path | None
+    trained_on: float | None
+    output: Path
     overwrite: bool
     quiet: bool
     log_level: str
-    report_to: Sequence[str] = ()
+    report_to: tuple[str, ...]
 
 
-def evaluate(options: Options) -> None:
-    """Run what the options ask for; the main process prints the tables and writes the results.
-
-    Raises InputError for options that do not fit, RunError where the run cannot be finished.
-    """
-    started = time.monotonic()
-    group = process_group()
-    main = group.is_main_process
-    talk = main and not options.quiet
-    warnings.showwarning = _print_warning
-    set_log_level(options.log_level)
-    quieten_libraries(show_downloads=talk and sys.stderr.isatty())
-    folder = options.output or _default_output(options.model.name if options.model is not None else "demo")
-    run, texts = main_process_first(lambda: _prepare(options, folder))
-    lm = _load(options, group.device)
-    if options.model is None and talk:
-        print(
-            "No --model given: evaluating the demo, a small model that ships with the package "
-            "(--model ID_OR_PATH evaluates yours).",
-            file=sys.stderr,
-        )
-    for message in run.warnings if run is not None and main else ():
-        warnings.warn(message, stacklevel=1)
-    windows = choose_windows(lm.max_length, options.stride, options.packed or False)
-    core: CoreResult | None = None
-    bpb: dict[str, BpbResult] = {}
-    work = Work()
-    with TerminalProgress(Console(stderr=True)) if talk else nullcontext(SilentProgress()) as progress:
-        if isinstance(progress, TerminalProgress):
-            progress.note("Reading and tokenising what is to be scored.")
-        prepared_core = prepare_core(lm, run) if run is not None else None
-        prepared_bpb = prepare_bpb(lm, texts, windows) if texts else None
-        workloads = [prepared.workload for prepared in (prepared_core, prepared_bpb) if prepared is not None]
-        # Held by the main process alone, for all of them.
-        locks: list[FileLock] = []
-
-        def begin() -> Journal:
-            locks.append(lock_output(folder))
-            # Another run may have ended in it since.
-            check_output(folder, options.overwrite)
-            return begin_run(folder, _identity(options, lm, workloads), options.overwrite)
-
-        journal = from_main_process(begin)
-        if talk and (kept := sum(map(len, journal.scored.values()))):
-            print(f"Going on in {folder}: {kept:,} requests are scored already.", file=sys.stderr)
-        scorer = Scorer(lm, options.batch_tokens, progress, journal)
-        try:
-            if prepared_core is not None:
-                core, done = score_core(scorer, prepared_core)
-                work += done
-            if prepared_bpb is not None:
-                bpb, done = score_bpb(scorer, prepared_bpb)
-                work += done
-        except BaseException:
-            if main:
-                changed = f"--output {folder}" + (" and without --overwrite" if options.overwrite else "")
-                print(f"What is scored is kept: the same command with {changed} goes on.", file=sys.stderr)
-            raise
-    if main:
-        surprising = [
-            *(surprising_items(prepared_core, core) if prepared_core is not None and core is not None else ()),
-            *(surprising_documents(prepared_bpb, bpb) if prepared_bpb is not None else ()),
-            *(longest_items(prepared_core, core) if prepared_core is not None and core is not None else ()),
-        ]
-        report = Report(
-            model=_model_facts(options, lm),
-            core=core,
-            bpb=bpb,
-            compressors={text.name: measure_compressors(text.documents) for text in texts},
-            packed={text.name: measure_packed(text.documents) for text in texts},
-            run=run_facts(work, scorer.backend, time.monotonic() - started),
-        )
-        results = to_json(report)
-        write_results(folder, results, to_samples(report) | {SURPRISING: surprising})
-        write_page(folder / "report.html", render_page([read_run(folder)]))
-        end_run(folder, *locks)
-        print_report(report, Console())
-        if talk:
-            print(f"Results, samples and report.html: {folder}", file=sys.stderr)
-        track(options.report_to, folder, lm.name, results)
-    leave()
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of an evaluation."""
+    parser = argparse.ArgumentParser(
+        prog=PROG,
+        description="Bits per byte and CORE for any causal language model. Without --model: the demo model.",
+        epilog=f"Other commands: {', '.join(COMMANDS)} (--help after each).",
+    )
+    parser.add_argument("--version", action="version", version=f"hf_core_bpb {__version__}")
+    _add_model_group(parser)
+    _add_evaluation_group(parser)
+    _add_run_group(parser)
+    return parser
 
 
-def _identity(options: Options, lm: LanguageModel, workloads: Sequence[Workload]) -> dict[str, Any]:
-    """Return what tells this run from all others: what its scores depend on."""
-    digests = [digest for workload in workloads for digest in workload.digests.values()]
-    return {
-        "version": __version__,
-        "model": lm.name,
-        "revision": lm.revision if lm.revision != "folder" else weights_of(Path(lm.name)),
-        "tokenizer": lm.tokenizer_name,
-        "dtype": lm.dtype,
-        **lm.loading,
-        "requests": digest(repr(digests)),
-        # What is scored after the first sample depends on it.
-        **({"batch-tokens": options.batch_tokens} if lm.depends_on_batches else {}),
-        **({"precision": options.precision} if options.precision is not None else {}),
-    }
+def _add_model_group(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    add_model_options(group)
+    group.add_argument(
+        "--trained-on",
+        metavar="TOKENS",
+        help="training tokens, such as 300B, for reports of several runs (default: as CoreBpbCallback counted them)",
+    )
 
 
-def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _add_evaluation_group(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what to evaluate")
+    group.add_argument("--eval", default="core,bpb", metavar="LIST", help="core, bpb or both (default: core,bpb)")
+    group.add_argument("--suite", help="core-11 or core-22 (default: core-11)")
+    group.add_argument("--tasks", metavar="LIST", help="task names or .toml files instead of a suite")
+    group.add_argument(
+        "--source",
+        choices=["hub", "bundle", "demo"],
+        help="where rows come from (default: hub; demo without --model)",
+    )
+    group.add_argument("--bundle", metavar="PLACE", help="CORE bundle: a folder, a zip file, or its https address")
+    group.add_argument(
+        "--protocol", choices=["nanochat", "dclm"], help="how prompts are built and scored (default: nanochat)"
+    )
+    group.add_argument(
+        "--baselines",
+        choices=["v1", "v2"],
+        help="random baselines for centering (default: v1 for nanochat, v2 for dclm; both are in results.json)",
+    )
+    group.add_argument("--limit", type=int, metavar="N", help="at most N items per task (default: all)")
+    group.add_argument(
+        "--precision",
+        type=float,
+        metavar="X",
+        help="stop once the 95%% interval of CORE is within ±X (default: score all items)",
+    )
+    group.add_argument(
+        "--text",
+        action="append",
+        metavar="SOURCE",
+        help="repeatable: a text file, FILE.jsonl[:COLUMN], or DATASET:CONFIG:SPLIT:COLUMN "
+        "(default: WikiText-2 test by document; the demo's texts without --model)",
+    )
 
 
-def _prepare(options: Options, folder: Path) -> tuple[CoreRun | None, list[TextSource]]:
-    """Return all that can be wrong with the options, the model aside, before anything is scored."""
-    _check_options(options)
-    run = None
-    if options.core:
-        run = plan_core(
-            suite=options.suite if options.suite is not None else "core-11",
-            tasks=options.tasks,
-            source=options.source or _default_source(options),
-            bundle=options.bundle,
-            protocol=options.protocol if options.protocol is not None else "nanochat",
-            baselines=options.baselines,
-            limit=options.limit,
-            precision=options.precision,
-        )
-    if run is not None:
-        check_names(task.name for task in run.tasks)
-    check_output(folder, options.overwrite)
-    return run, _read_texts(options) if options.bpb else []
+def _add_run_group(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how")
+    group.add_argument("--max-length", type=int, metavar="N", help="context length (default: the model's positions)")
+    group.add_argument(
+        "--stride", type=int, metavar="N", help="tokens that the window moves by over text (default: the whole window)"
+    )
+    group.add_argument(
+        "--documents",
+        choices=["alone", "packed"],
+        help="whether documents of a text share windows (packed) or not (default: alone)",
+    )
+    group.add_argument(
+        "--batch-tokens", default="auto", metavar="N", help="maximum tokens per forward pass (default: auto)"
+    )
+    group.add_argument("--output", metavar="DIR", help="output folder (default: ./results/<model>-<time>)")
+    group.add_argument("--overwrite", action="store_true", help="replace results in the output folder")
+    group.add_argument(
+        "--report-to", default="none", metavar="LIST", help="tensorboard, wandb, trackio (default: none)"
+    )
+    group.add_argument(
+        "--log-level",
+        choices=["debug", "info", "warning", "error"],
+        default="warning",
+        help="log level of this package and its dependencies (default: warning)",
+    )
+    group.add_argument("--quiet", action="store_true", help="print no progress, only tables and errors")
 
 
-def _check_options(options: Options) -> None:
-    """Raise InputError for an option that would change nothing, or fail only once the run is done."""
-    check_trackers(options.report_to)
-    of_bpb = {"--text": options.texts, "--stride": options.stride, "--documents": options.packed}
-    of_core = {
-        "--suite": options.suite, "--tasks": options.tasks, "--source": options.source, "--bundle": options.bundle,
-        "--protocol": options.protocol, "--baselines": options.baselines, "--limit": options.limit,
-        "--precision": options.precision,
-    }  # fmt: skip
-    for asked, wanted, given, got in ((options.bpb, "bpb", of_bpb, "core"), (options.core, "core", of_core, "bpb")):
-        for name, value in given.items():
-            if value is not None and not asked:
-                raise InputError(f"{name}: expected --eval to hold {wanted}, got --eval {got}")
-    if options.suite is not None and options.tasks is not None:
-        raise InputError("--suite: expected a suite or --tasks, got both")
-    if options.trained_on is not None and not 0 < options.trained_on < MOST_TOKENS:
-        raise InputError(
-            f"--trained-on: expected a number of tokens above 0 and below {MOST_TOKENS:g}, got {options.trained_on:g}"
-        )
-    check_loading(_model_options(options))
+def run(args: argparse.Namespace) -> None:
+    """Evaluate a model, print the tables and write the results."""
+    options = read_options(args)
+    from hf_core_bpb.cli.run_evaluation import evaluate
+
+    evaluate(options)
 
 
-def _default_source(options: Options) -> str:
-    if options.bundle is not None:
+def read_options(args: argparse.Namespace) -> EvaluateOptions:
+    """Return the options; raises InputError for values that do not fit, and for those that would change nothing."""
+    evaluations = _split(args.eval)
+    if not evaluations or set(evaluations) - {"core", "bpb"}:
+        raise InputError(f"`eval`: expected core, bpb or both, got {args.eval!r}")
+    for evaluation, other, names in (("core", "bpb", _CORE_ONLY), ("bpb", "core", _TEXT_ONLY)):
+        for name in names:
+            if evaluation not in evaluations and getattr(args, name) is not None:
+                raise InputError(f"`{name}`: expected `eval` to contain {evaluation}, got `eval` {other}")
+    model = read_model_options(args)
+    sizes = {"max_length": args.max_length, "batch_tokens": _read_batch_tokens(args.batch_tokens)}
+    return EvaluateOptions(
+        model=model,
+        core=_read_core(args, model, sizes) if "core" in evaluations else None,
+        text=_read_text(args, model, sizes) if "bpb" in evaluations else None,
+        **sizes,
+        trained_on=read_number(args.trained_on, "`trained_on`"),
+        output=Path(args.output) if args.output is not None else _default_output(args.model or "demo"),
+        overwrite=args.overwrite,
+        quiet=args.quiet,
+        log_level=args.log_level,
+        report_to=() if args.report_to == "none" else tuple(_split(args.report_to)),
+    )
+
+
+def _read_core(args: argparse.Namespace, model: ModelOptions, sizes: dict[str, Any]) -> CoreOptions:
+    if args.suite is not None and args.tasks is not None:
+        raise InputError("`suite`: expected a suite or `tasks`, got both")
+    given = {name: getattr(args, name) for name in _CORE_ONLY if getattr(args, name) is not None}
+    if "tasks" in given:
+        given["tasks"] = tuple(_split(given["tasks"]))
+    given.setdefault("source", default_source(args, model))
+    return CoreOptions(**given, **sizes)
+
+
+def default_source(args: argparse.Namespace, model: ModelOptions) -> str:
+    """Return where rows come from unless the user says so."""
+    if args.bundle is not None:
         return "bundle"
-    return "demo" if options.model is None else "hub"
+    return "demo" if model.is_demo else "hub"
+
+
+def _read_text(args: argparse.Namespace, model: ModelOptions, sizes: dict[str, Any]) -> TextOptions:
+    return TextOptions(
+        texts=tuple(args.text) if args.text is not None else None,
+        source="demo" if model.is_demo else "hub",
+        stride=args.stride,
+        packed=args.documents == "packed",
+        **sizes,
+    )
+
+
+def _read_batch_tokens(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not (text.isdecimal() and int(text) > 0):
+        raise InputError(f"`batch_tokens`: expected auto or a whole number, 1 or more, got {text!r}")
+    return int(text)
 
 
 def _default_output(model: str) -> Path:
@@ -241,28 +196,5 @@ def _default_output(model: str) -> Path:
     return Path("results") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _read_texts(options: Options) -> list[TextSource]:
-    if options.texts is not None:
-        if len(set(options.texts)) < len(options.texts):
-            raise InputError(f"--text: expected each source once, got {', '.join(options.texts)}")
-        return [read_text(spec) for spec in options.texts]
-    return demo_texts() if options.model is None else [read_text(DEFAULT_TEXT)]
-
-
-def _model_options(options: Options) -> ModelOptions:
-    if options.model is not None:
-        return options.model
-    return ModelOptions(str(DEMO_MODEL), tokenizer=options.tokenizer, dtype=options.dtype)
-
-
-def _load(options: Options, device: torch.device) -> LanguageModel:
-    lm = load_together(_model_options(options), device, options.max_length)
-    if options.model is not None:
-        return lm
-    return replace(lm, name="demo", revision=__version__, tokenizer_name=options.tokenizer or "demo")
-
-
-def _model_facts(options: Options, lm: LanguageModel) -> ModelFacts:
-    parameters = count_parameters(lm.model)
-    trained = find_trained(Path(_model_options(options).name), options.trained_on, parameters)
-    return ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, parameters, trained)
+def _split(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -30,7 +30,7 @@ def list_bundle_tasks(bundle: Path, known: Mapping[str, Task]) -> list[Task]:
     """
     config = bundle / "core.yaml"
     if not config.is_file():
-        raise InputError(f"--bundle: expected a folder with core.yaml, eval_meta_data.csv and eval_data, got {bundle}")
+        raise InputError(f"`bundle`: expected a folder with core.yaml, eval_meta_data.csv and eval_data, got {bundle}")
     try:
         entries = _parse_yaml(config.read_text(encoding="utf-8"))["icl_tasks"]
         table = _read_baselines(bundle)

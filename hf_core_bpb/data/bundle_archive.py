@@ -41,16 +41,16 @@ def open_bundle(place: str) -> tuple[Path, str]:
     if path.is_dir():
         return path, "folder"
     if not path.is_file():
-        raise InputError(f"--bundle: expected a folder, a zip file or its https address, got {place!r}")
+        raise InputError(f"`bundle`: expected a folder, a zip file or its https address, got {place!r}")
     return _unpack_once(path, place)
 
 
 def _open_address(address: str) -> tuple[Path, str]:
     shown = _without_secrets(address)
     if not address.startswith("https://") or not address.isprintable() or " " in address:
-        raise InputError(f"--bundle: expected an https address, got {shown!r}")
+        raise InputError(f"`bundle`: expected an https address, got {shown!r}")
     if "@" in address.split("/")[2]:
-        raise InputError(f"--bundle: expected an https address without user and password, got one for {shown}")
+        raise InputError(f"`bundle`: expected an https address without user and password, got one for {shown}")
     known = bundle_cache() / "addresses" / hashlib.sha256(address.encode()).hexdigest()
     if known.is_file():
         sha256 = known.read_text().strip()
@@ -77,7 +77,7 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
         """Return the request of the new place. Raises InputError for one that is not on https."""
         if not newurl.startswith("https://"):
             moved = _without_secrets(newurl)
-            raise InputError(f"--bundle: expected {_without_secrets(req.full_url)} to stay on https, got {moved}")
+            raise InputError(f"`bundle`: expected {_without_secrets(req.full_url)} to stay on https, got {moved}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -99,15 +99,15 @@ def _download(address: str, path: Path, shown: str) -> None:
             while chunk := answer.read(_CHUNK_BYTES):
                 received += len(chunk)
                 if received > MAX_PACKED_BYTES:
-                    raise InputError(f"--bundle: expected at most {MAX_PACKED_BYTES} bytes, got more from {shown}")
+                    raise InputError(f"`bundle`: expected at most {MAX_PACKED_BYTES} bytes, got more from {shown}")
                 file.write(chunk)
     except InputError:
         raise
     except urllib.error.HTTPError as error:
         # Its words may hold the address that was redirected to.
-        raise InputError(f"--bundle: expected a zip file at {shown}, got: HTTP status {error.code}") from None
+        raise InputError(f"`bundle`: expected a zip file at {shown}, got: HTTP status {error.code}") from None
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise InputError(f"--bundle: expected a zip file at {shown}, got: {error}") from None
+        raise InputError(f"`bundle`: expected a zip file at {shown}, got: {error}") from None
 
 
 def _unpack_once(path: Path, place: str) -> tuple[Path, str]:
@@ -134,20 +134,20 @@ def _unpack(path: Path, folder: Path, place: str) -> None:
         with zipfile.ZipFile(path) as archive:
             members = [info for info in archive.infolist() if not info.is_dir()]
             if len(members) > MAX_MEMBERS or sum(info.file_size for info in members) > MAX_UNPACKED_BYTES:
-                raise InputError(f"--bundle: expected a CORE bundle, got an archive too large to be one: {place}")
+                raise InputError(f"`bundle`: expected a CORE bundle, got an archive too large to be one: {place}")
             for info in members:
                 _unpack_member(archive, info, folder, place)
     except InputError:
         raise
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, ValueError, RuntimeError, EOFError) as error:
-        raise InputError(f"--bundle: expected a zip file, got {place}: {error}") from None
+        raise InputError(f"`bundle`: expected a zip file, got {place}: {error}") from None
 
 
 def _unpack_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, folder: Path, place: str) -> None:
     parts = PurePosixPath(info.filename).parts
     is_link = (info.external_attr >> 16) & 0o170000 == 0o120000
     if not parts or info.filename.startswith("/") or "\\" in info.filename or ".." in parts or is_link:
-        raise InputError(f"--bundle: expected files inside the archive's folder, got {info.filename!r} in {place}")
+        raise InputError(f"`bundle`: expected files inside the archive's folder, got {info.filename!r} in {place}")
     target = folder.joinpath(*parts)
     target.parent.mkdir(parents=True, exist_ok=True)
     # zipfile reads no more of a member than its header promised, so the bound above holds.

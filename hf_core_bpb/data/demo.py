@@ -1,7 +1,16 @@
-"""The demo's text: Python's own language reference, which every installation carries as `pydoc_data.topics`."""
+"""The demo: a small model, rows in the layout of the Hub, and text that every Python installation has.
+
+The text is Python's language reference, `pydoc_data.topics`; the model was trained on a part of it.
+"""
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
+
+_FOLDER = Path(__file__).parents[1] / "demo"
+DEMO_MODEL = _FOLDER / "model"
+DEMO_ROWS = _FOLDER / "rows"
+DEMO_SCRIPTS = _FOLDER / "scripts.txt"
 
 
 def read_topics() -> dict[str, str]:
@@ -12,7 +21,7 @@ def read_topics() -> dict[str, str]:
 
 
 def is_held_out(name: str) -> bool:
-    """Say whether a topic is kept from training; decided by its name alone, so that every Python agrees."""
+    """Return whether a topic is held out of training, by its name alone, so that every Python version agrees."""
     return hashlib.sha256(name.encode()).digest()[0] % 12 == 0
 
 

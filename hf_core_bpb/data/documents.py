@@ -26,7 +26,7 @@ def make_document(text: object, where: str) -> Document:
 
 def load_hub_documents(source: DatasetSource, column: str) -> tuple[list[Document], str]:
     """Return one document for each row of a column that is not empty, and the revision read."""
-    where = f"--text {source.path}"
+    where = f"`text` {source.path}"
     table = HubTable(source, None, where)
     if column not in table.columns:
         raise InputError(f"{where}: expected a column of {', '.join(table.columns)}, got {column!r}")

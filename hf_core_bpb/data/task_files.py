@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -168,7 +168,7 @@ def list_tasks() -> list[Task]:
     return [load_task(path) for path in sorted(tasks_folder().glob("*.toml"))]
 
 
-def select_tasks(tasks: list[Task], names: list[str] | None, suite: str, known: str) -> list[Task]:
+def select_tasks(tasks: list[Task], names: Sequence[str] | None, suite: str, known: str) -> list[Task]:
     """Return the named tasks in the order asked for, or the suite's; a name ending in .toml is a user's file.
 
     `known` says in the error where the tasks came from.
@@ -184,7 +184,7 @@ def select_tasks(tasks: list[Task], names: list[str] | None, suite: str, known: 
             chosen.append(by_name[name])
         else:
             raise InputError(
-                f"--tasks: expected names of {known} ({', '.join(by_name)}) or paths of .toml files, got {name!r}"
+                f"`tasks`: expected names of {known} ({', '.join(by_name)}) or paths of .toml files, got {name!r}"
             )
     _refuse_repeats([task.name for task in chosen])
     return chosen
@@ -195,7 +195,7 @@ def members(tasks: list[Task], suite: str) -> list[Task]:
     chosen = [task for task in tasks if suite in task.suites]
     if not chosen:
         suites = sorted({name for task in tasks for name in task.suites})
-        raise InputError(f"--suite: expected one of {', '.join(suites)}, got {suite!r}")
+        raise InputError(f"`suite`: expected one of {', '.join(suites)}, got {suite!r}")
     return chosen
 
 
@@ -203,5 +203,5 @@ def _refuse_repeats(names: Iterable[str]) -> None:
     seen = set()
     for name in names:
         if name in seen:
-            raise InputError(f"--tasks: expected each task once, got {name!r} twice")
+            raise InputError(f"`tasks`: expected each task once, got {name!r} twice")
         seen.add(name)

@@ -38,14 +38,15 @@ class KeptModel:
         key = (tokenizer, *(options.get(name) for name in _LOADING))
         if self._loaded is None or self._key != key:
             from hf_core_bpb.distributed import process_group
-            from hf_core_bpb.models.loading import DTYPES, ModelOptions, load_language_model
+            from hf_core_bpb.models.loading import load_language_model
+            from hf_core_bpb.models.options import DTYPES, ModelOptions
 
             if options.get("dtype") not in (None, *DTYPES):
                 raise InputError(
                     f"{self.metric}: expected dtype to be one of {', '.join(DTYPES)}, got {options['dtype']!r}"
                 )
             wanted = ModelOptions(
-                name=model_id,
+                model=model_id,
                 revision=options.get("revision"),
                 tokenizer=tokenizer,
                 dtype=options.get("dtype") or "auto",

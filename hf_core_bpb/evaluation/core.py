@@ -1,165 +1,154 @@
-"""Composition: tasks or documents to requests, to their sums, to results."""
+"""CORE of one model: tasks to requests, to their sums, to results."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from hf_core_bpb.distributed import main_process_first, process_group
+from hf_core_bpb.distributed import main_process_first
 from hf_core_bpb.errors import NonFiniteError, RunError
+from hf_core_bpb.evaluation.recipe import sign_model
+from hf_core_bpb.evaluation.resolve import ResolvedCore
 from hf_core_bpb.evaluation.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
-from hf_core_bpb.evaluation.task_run import TaskStage
-from hf_core_bpb.metrics.results import BpbResult, CoreResult, Sample, TaskResult
+from hf_core_bpb.evaluation.task_run import TaskRun
+from hf_core_bpb.metrics.results import CoreResult, Sample, TaskResult
 from hf_core_bpb.models.language_model import LanguageModel
-from hf_core_bpb.protocols import Protocol
-from hf_core_bpb.scoring.scorer import Scorer, Workload, prepare
+from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.scoring.workload import Workload, build_workload
 from hf_core_bpb.signature import digest, sign
-from hf_core_bpb.tokenization.encode import first_token_id
-from hf_core_bpb.tokenization.windows import Windows, text_requests
-from hf_core_bpb.types import Baselines, Document, Request, Scored, Task, TaskData, Work
-
-
-@dataclass(frozen=True, slots=True)
-class CoreRun:
-    """What a CORE run is asked for: tasks, where their rows come from, the protocol by name, what to warn of.
-
-    `content` pins a bundle that came as a zip file by its sha256. precision: half the interval of CORE at which
-    enough items are scored, None for all of them.
-    """
-
-    suite: str
-    tasks: Sequence[Task]
-    load: Callable[[Task], TaskData]
-    source: str
-    content: str
-    protocol_name: str
-    protocol: Protocol
-    limit: int | None
-    baselines: Baselines
-    precision: float | None = None
-    warnings: tuple[str, ...] = ()
+from hf_core_bpb.types import Scored, Task, Work
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedCore:
-    """A CORE run made ready for a tokenizer and context length; models that share these can be scored one by one.
+    """A CORE evaluation for one tokenizer and context length; models that share these can be scored one by one.
 
-    strata: what is sampled from, with `sizes` of each to begin with; all of it where no precision is asked for.
-    workload: the requests of these items.
+    strata: the items to sample from; `sizes` of each are scored first, all of them without a precision. workload: the
+    requests of these items.
     """
 
-    run: CoreRun
-    stages: Mapping[str, TaskStage]
+    core: ResolvedCore
+    runs: Mapping[str, TaskRun]
     strata: Sequence[Stratum]
     sizes: Sequence[int]
     workload: Workload
 
 
-def prepare_core(lm: LanguageModel, run: CoreRun) -> PreparedCore:
-    """Return a run's items as requests; all rows are loaded here, and the prompts of what is scored first tokenised."""
-    data = main_process_first(lambda: {task.name: run.load(task) for task in run.tasks})
-    stages = {task.name: TaskStage(lm, task, data[task.name], run.protocol, run.limit) for task in run.tasks}
-    strata = [stratum for stage in stages.values() for stratum in _strata(stage, run)]
-    everything = [len(stratum.places) for stratum in strata]
-    sizes = everything if run.precision is None else first_sizes(strata)
-    return PreparedCore(run, stages, strata, sizes, _workload(stages, _places(strata, [0] * len(strata), sizes)))
+def prepare_core(lm: LanguageModel, core: ResolvedCore) -> PreparedCore:
+    """Load the rows of all tasks, and tokenize the prompts of the items that are scored first."""
+    data = main_process_first(lambda: {task.name: core.load(task) for task in core.tasks})
+    runs = {
+        task.name: TaskRun(task, data[task.name], core.protocol, core.options.limit, lm.tokenizer, lm.max_length)
+        for task in core.tasks
+    }
+    strata = [stratum for run in runs.values() for stratum in _strata(run, core)]
+    everything = [len(stratum.indices) for stratum in strata]
+    sizes = everything if core.options.precision is None else first_sizes(strata)
+    return PreparedCore(core, runs, strata, sizes, _workload(runs, _indices(strata, [0] * len(strata), sizes)))
 
 
-def _strata(stage: TaskStage, run: CoreRun) -> list[Stratum]:
-    name = stage.task.name
-    places = stage.places_by_category()
-    weight = 1 / (len(run.tasks) * len(places) * (1 - stage.task.baselines[run.baselines]))
-    if run.precision is None:
-        return [Stratum(name, range(len(stage.items)), weight)]
-    return [Stratum(name, draw_order(held, f"{name} {category}"), weight) for category, held in places.items()]
+def _strata(run: TaskRun, core: ResolvedCore) -> list[Stratum]:
+    name = run.task.name
+    by_category = run.indices_by_category()
+    weight = 1 / (len(core.tasks) * len(by_category) * (1 - run.task.baselines[core.baselines]))
+    if core.options.precision is None:
+        return [Stratum(name, range(len(run.items)), weight)]
+    return [
+        Stratum(name, draw_order(indices, f"{name} {category}"), weight) for category, indices in by_category.items()
+    ]
 
 
-def _places(strata: Sequence[Stratum], begins: Sequence[int], ends: Sequence[int]) -> dict[str, list[int]]:
-    """Return the places of these stretches of the strata by task, in their order; tasks without any are left out."""
-    places: dict[str, list[int]] = {}
+def _indices(strata: Sequence[Stratum], begins: Sequence[int], ends: Sequence[int]) -> dict[str, list[int]]:
+    """Return the item indices of these stretches of the strata by task, in order; tasks without any are left out."""
+    indices: dict[str, list[int]] = {}
     for stratum, begin, end in zip(strata, begins, ends, strict=True):
         if begin < end:
-            places.setdefault(stratum.task, []).extend(stratum.places[begin:end])
-    return {name: sorted(held) for name, held in places.items()}
+            indices.setdefault(stratum.task, []).extend(stratum.indices[begin:end])
+    return {name: sorted(items) for name, items in indices.items()}
 
 
-def _workload(stages: Mapping[str, TaskStage], places: Mapping[str, Sequence[int]]) -> Workload:
-    return prepare({name: partial(stages[name].requests, held) for name, held in places.items()})
+def _workload(runs: Mapping[str, TaskRun], indices: Mapping[str, Sequence[int]]) -> Workload:
+    return build_workload({name: partial(runs[name].requests, items) for name, items in indices.items()})
 
 
-def score_core(scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work]:
-    """Return the results of a prepared run on a model, and what they took.
+def score_core(lm: LanguageModel, scorer: Scorer, prepared: PreparedCore) -> tuple[CoreResult, Work]:
+    """Return the results of a prepared evaluation on a model, and what they cost.
 
-    Where a precision is asked for, more items are scored until CORE of all of them is known to it.
+    With a precision, more items are scored until CORE of all of them is estimated to within it.
     """
-    run, strata = prepared.run, prepared.strata
-    sums: dict[str, dict[int, tuple[Scored, ...]]] = {name: {} for name in prepared.stages}
+    core, strata, runs = prepared.core, prepared.strata, prepared.runs
+    precision = core.options.precision
+    sums: dict[str, dict[int, tuple[Scored, ...]]] = {name: {} for name in runs}
     work = Work()
     sizes, workload = prepared.sizes, prepared.workload
-    places = _places(strata, [0] * len(strata), sizes)
+    indices = _indices(strata, [0] * len(strata), sizes)
     sample: Sample | None = None
     while True:
         try:
-            scored, done = scorer.score(workload)
+            scored = scorer.score(workload)
         except NonFiniteError as error:
-            items = prepared.stages[error.stage].places_of(places[error.stage], error.numbers)
-            raise RunError(error.said("items", items)) from None
-        work += done
-        for name, held in places.items():
-            sums[name] |= prepared.stages[name].by_item(held, scored[name])
-        results = {name: stage.result(sums[name]) for name, stage in prepared.stages.items()}
-        if run.precision is None:
+            items = runs[error.name].items_of(indices[error.name], error.indices)
+            raise RunError(error.describe("items", items)) from None
+        work += scored.work
+        for name, items in indices.items():
+            sums[name] |= runs[name].sums_by_item(items, scored.sums[name])
+        results = {name: run.result(sums[name]) for name, run in runs.items()}
+        if precision is None:
             break
         right = _count_right(results, strata, sizes)
-        sample = Sample(run.precision, half_width(strata, right, sizes), sum(len(s.places) for s in strata), SEED)
-        wanted = next_sizes(strata, right, sizes, run.precision)
-        if wanted is None:
+        sample = Sample(precision, half_width(strata, right, sizes), sum(len(s.indices) for s in strata), SEED)
+        next_round = next_sizes(strata, right, sizes, precision)
+        if next_round is None:
             break
         scorer.progress.note(
-            f"{run.suite} is known to ±{sample.half_width:.4f} after {sum(sizes):,} items: {sum(wanted):,} of "
-            f"{sample.num_all:,} for ±{run.precision:g}."
+            f"{core.suite} is estimated to within ±{sample.half_width:.4f} from {sum(sizes):,} items; scoring "
+            f"{sum(next_round):,} of {sample.num_all:,} for ±{precision:g}."
         )
-        places = _places(strata, sizes, wanted)
-        sizes, workload = wanted, _workload(prepared.stages, places)
-    result = CoreResult(
-        suite=run.suite,
-        protocol=run.protocol_name,
-        source=run.source,
-        baselines=run.baselines,
-        tasks=results,
-        signature=_sign_core(scorer, run, results),
+        indices = _indices(strata, sizes, next_round)
+        sizes, workload = next_round, _workload(runs, indices)
+    return _result(core, results, sample, _sign(lm, core, results, scored.batch_tokens)), work
+
+
+def _result(core: ResolvedCore, tasks: Mapping[str, TaskResult], sample: Sample | None, signature: str) -> CoreResult:
+    return CoreResult(
+        suite=core.suite,
+        protocol=core.options.protocol,
+        source=core.options.source,
+        baselines=core.baselines,
+        tasks=tasks,
+        signature=signature,
         sample=sample,
     )
-    return result, work
 
 
 def _count_right(results: Mapping[str, TaskResult], strata: Sequence[Stratum], sizes: Sequence[int]) -> list[int]:
     right = {name: {item.index for item in result.items if item.correct} for name, result in results.items()}
     return [
-        len(right[stratum.task].intersection(stratum.places[:size]))
+        len(right[stratum.task].intersection(stratum.indices[:size]))
         for stratum, size in zip(strata, sizes, strict=True)
     ]
 
 
-def run_core(scorer: Scorer, run: CoreRun) -> tuple[CoreResult, Work]:
-    """Return the results of a run's tasks, and what they took."""
-    return score_core(scorer, prepare_core(scorer.lm, run))
+def run_core(lm: LanguageModel, scorer: Scorer, core: ResolvedCore) -> tuple[CoreResult, Work]:
+    """Return the results of an evaluation's tasks, and what they cost."""
+    return score_core(lm, scorer, prepare_core(lm, core))
 
 
-def _sign_core(scorer: Scorer, run: CoreRun, results: Mapping[str, TaskResult]) -> str:
+def _sign(lm: LanguageModel, core: ResolvedCore, results: Mapping[str, TaskResult], batch_tokens: int) -> str:
+    options = core.options
     recipes = [(name, result.revision, result.num_fewshot, *_recipe(result.task)) for name, result in results.items()]
     return sign(
         "core",
         {
-            "suite": run.suite,
-            "tasks": len(recipes) if run.suite != "custom" else ",".join(results),
-            "protocol": run.protocol_name,
-            "seeds": run.protocol.seeds,
-            "source": f"{run.source}({run.content})" if run.content.startswith("sha256:") else run.source,
-            "baselines": run.baselines,
-            "limit": run.limit if run.limit is not None else "all",
-            **({"precision": f"{run.precision:g}({SEED})"} if run.precision is not None else {}),
-            **_sign_tokens(scorer),
-            **({"first": "tokenizer"} if run.protocol.own_specials else {}),
+            "suite": core.suite,
+            "tasks": len(recipes) if core.suite != "custom" else ",".join(results),
+            "protocol": options.protocol,
+            "seeds": core.protocol.seeds,
+            "source": f"{options.source}({core.bundle_digest})" if core.bundle_digest else options.source,
+            "baselines": core.baselines,
+            "limit": options.limit if options.limit is not None else "all",
+            **({"precision": f"{options.precision:g}({SEED})"} if options.precision is not None else {}),
+            **sign_model(lm, batch_tokens),
+            **({"first": "tokenizer"} if core.protocol.own_specials else {}),
             "truncation": "left",
             "data": digest(repr(recipes)),
         },
@@ -167,80 +156,6 @@ def _sign_core(scorer: Scorer, run: CoreRun, results: Mapping[str, TaskResult]) 
 
 
 def _recipe(task: Task) -> list[str]:
-    """Return what of a task its numbers depend on, as text."""
+    """Return the parts of a task that its numbers depend on, as text."""
     parts = [task.kind, task.delimiter, sorted(task.baselines.items()), task.dataset, task.fewshot, task.prompt]
     return [repr(part) for part in parts]
-
-
-def _sign_tokens(scorer: Scorer) -> dict[str, object]:
-    lm = scorer.lm
-    batches = {"batch-tokens": scorer.batch_tokens, "processes": process_group().num_processes}
-    return {
-        **({"tokenizer": lm.tokenizer_name} if lm.tokenizer_name != lm.name else {}),
-        "first": describe_first_token(lm),
-        "max-length": lm.max_length,
-        "dtype": lm.dtype,
-        **lm.loading,
-        **(batches if lm.depends_on_batches else {}),
-    }
-
-
-def describe_first_token(lm: LanguageModel) -> str:
-    """Say what goes in front of every sequence: bos, eos or none."""
-    first = first_token_id(lm.tokenizer)
-    if first is None:
-        return "none"
-    return "bos" if lm.tokenizer.bos_token_id is not None else "eos"
-
-
-@dataclass(frozen=True, slots=True)
-class TextSource:
-    """Documents under the name that the user gave them, with what pins their content."""
-
-    name: str
-    documents: Sequence[Document]
-    revision: str
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedBpb:
-    """Texts made ready for a tokenizer and context length: requests, and the document that each belongs to."""
-
-    sources: Sequence[TextSource]
-    windows: Windows
-    owners: Mapping[str, list[int]]
-    workload: Workload
-
-
-def prepare_bpb(lm: LanguageModel, sources: Sequence[TextSource], windows: Windows) -> PreparedBpb:
-    """Return the documents of all sources as requests."""
-    owners: dict[str, list[int]] = {}
-
-    def requests_of(source: TextSource) -> list[Request]:
-        requests, owners[source.name] = text_requests(lm.tokenizer, source.documents, windows, source.name)
-        return requests
-
-    workload = prepare({source.name: partial(requests_of, source) for source in sources})
-    return PreparedBpb(sources, windows, owners, workload)
-
-
-def score_bpb(scorer: Scorer, prepared: PreparedBpb) -> tuple[dict[str, BpbResult], Work]:
-    """Return each source's bits per byte on a model, by name, and what they took."""
-    try:
-        scored, work = scorer.score(prepared.workload)
-    except NonFiniteError as error:
-        broken = sorted({prepared.owners[error.stage][number] for number in error.numbers})
-        raise RunError(error.said("documents", broken)) from None
-    results = {}
-    for source in prepared.sources:
-        documents = [Scored() for _ in source.documents]
-        for owner, sums in zip(prepared.owners[source.name], scored[source.name], strict=True):
-            documents[owner] += sums
-        recipe = {"text": source.revision, **_sign_tokens(scorer), **prepared.windows.recipe}
-        results[source.name] = BpbResult(sum(documents, Scored()), tuple(documents), sign("bpb", recipe))
-    return results, work
-
-
-def run_bpb(scorer: Scorer, sources: Sequence[TextSource], windows: Windows) -> tuple[dict[str, BpbResult], Work]:
-    """Return each source's bits per byte, by name, and what they took."""
-    return score_bpb(scorer, prepare_bpb(scorer.lm, sources, windows))

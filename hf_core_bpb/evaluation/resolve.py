@@ -1,162 +1,153 @@
-"""What the user asked for by name, to tasks with a way to load them and documents with their origin."""
+"""From names to data: the tasks and texts that options name, and how to load them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
-from hf_core_bpb.data import task_files as registry
+from hf_core_bpb.data import task_files
 from hf_core_bpb.data.bundle import list_bundle_tasks, load_bundle_task
 from hf_core_bpb.data.bundle_archive import open_bundle
-from hf_core_bpb.data.documents import load_hub_documents, read_jsonl_file, read_text_file
+from hf_core_bpb.data.demo import DEMO_ROWS, DEMO_SCRIPTS, read_topics, split_topics
+from hf_core_bpb.data.documents import load_hub_documents, make_document, read_jsonl_file, read_text_file
 from hf_core_bpb.data.hub import load_hub_task
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluation.core import CoreRun, TextSource
-from hf_core_bpb.protocols import PROTOCOLS
-from hf_core_bpb.types import Baselines, DatasetSource, Task, TaskData
+from hf_core_bpb.evaluation.options import CoreOptions, TextOptions
+from hf_core_bpb.protocols import PROTOCOLS, Protocol
+from hf_core_bpb.signature import digest
+from hf_core_bpb.types import Baselines, DatasetSource, Document, Task, TaskData
 
-SOURCES = ("hub", "bundle", "demo")
-DEMO_MODEL = Path(__file__).parents[1] / "demo" / "model"
 DEFAULT_TEXT = "EleutherAI/wikitext_document_level:wikitext-2-raw-v1:test:page"
 
 
-def plan_core(
-    suite: str = "core-11",
-    tasks: list[str] | None = None,
-    source: str = "hub",
-    bundle: str | Path | None = None,
-    protocol: str = "nanochat",
-    baselines: Baselines | None = None,
-    limit: int | None = None,
-    precision: float | None = None,
-) -> CoreRun:
-    """Return the run that these options describe.
+@dataclass(frozen=True, slots=True)
+class ResolvedCore:
+    """A CORE evaluation with its tasks, how to load one, and warnings about its rows.
 
-    Raises InputError naming the option that does not fit, what was expected and what came.
+    bundle_digest: the sha256 of a bundle's zip file, empty without one.
     """
-    if source not in SOURCES:
-        raise InputError(f"--source: expected one of {', '.join(SOURCES)}, got {source!r}")
-    if protocol not in PROTOCOLS:
-        raise InputError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, got {protocol!r}")
-    if baselines is not None and baselines not in get_args(Baselines):
-        raise InputError(f"--baselines: expected one of {', '.join(get_args(Baselines))}, got {baselines!r}")
-    if limit is not None and limit < 1:
-        raise InputError(f"--limit: expected 1 or more items a task, got {limit}")
-    if precision is not None and not 0 < precision < 1:
-        raise InputError(f"--precision: expected half an interval of CORE, above 0 and below 1, got {precision}")
-    if tasks is not None and not tasks:
-        raise InputError("--tasks: expected one or more names, got none")
-    chosen, load, content = _choose_tasks(suite, tasks, source, bundle)
-    version = baselines if baselines is not None else PROTOCOLS[protocol].baselines
-    return CoreRun(
-        suite=suite if tasks is None else "custom",
-        tasks=chosen,
-        load=load,
-        source=source,
-        content=content,
-        protocol_name=protocol,
-        protocol=PROTOCOLS[protocol],
-        limit=limit,
-        baselines=version,
-        precision=precision,
-        warnings=tuple(_warnings(chosen, version, suite)) if source == "hub" else (),
-    )
+
+    options: CoreOptions
+    tasks: Sequence[Task]
+    load: Callable[[Task], TaskData]
+    bundle_digest: str
+    warnings: tuple[str, ...]
+
+    @property
+    def suite(self) -> str:
+        """The suite's name, custom for tasks that were named one by one."""
+        return self.options.suite if self.options.tasks is None else "custom"
+
+    @property
+    def protocol(self) -> Protocol:
+        """The protocol by its name."""
+        return PROTOCOLS[self.options.protocol]
+
+    @property
+    def baselines(self) -> Baselines:
+        """The version of the baselines, by default the protocol's."""
+        return self.options.baselines if self.options.baselines is not None else self.protocol.baselines
+
+
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """Documents under the name that the user gave them; `revision` pins their content."""
+
+    name: str
+    documents: Sequence[Document]
+    revision: str
+
+
+def resolve_core(options: CoreOptions) -> ResolvedCore:
+    """Return the tasks of an evaluation; raises InputError for a suite, task or bundle that does not exist."""
+    known = task_files.list_tasks()
+    if options.source == "bundle":
+        tasks, load, content = _resolve_bundle(options, known, *open_bundle(str(options.bundle)))
+        return ResolvedCore(options, tasks, load, content, ())
+    root = DEMO_ROWS if options.source == "demo" else None
+    tasks = task_files.select_tasks(known, options.tasks, options.suite, "the task folder")
+    resolved = ResolvedCore(options, tasks, lambda task: load_hub_task(task, root), "", ())
+    if options.source == "demo":
+        return resolved
+    warnings = tuple(_warnings(tasks, resolved.baselines, options.suite))
+    return ResolvedCore(options, tasks, resolved.load, "", warnings)
 
 
 def _warnings(tasks: Sequence[Task], version: Baselines, suite: str) -> Iterator[str]:
-    """Yield what keeps the Hub's rows from giving the numbers that are published under a suite's name."""
+    """Yield why the Hub's rows do not give the numbers that are published under a suite's name."""
     for task in tasks:
         if task.differs and suite == "core-22":
-            yield f"{task.name}: rows from the Hub are not those of the CORE bundle: {task.differs}"
+            yield f"{task.name}: rows from the Hub differ from those of the CORE bundle: {task.differs}"
         if version == "v2" and task.baselines["v1"] != task.baselines["v2"]:
             yield (
-                f"{task.name}: baselines v2 ({task.baselines['v2']}) were made for the bundle's options; the Hub's "
-                f"rows have the original ones, for which v1 ({task.baselines['v1']}) was made"
+                f"{task.name}: baselines v2 ({task.baselines['v2']}) belong to the bundle's options; the Hub's "
+                f"rows have the original options, to which v1 ({task.baselines['v1']}) belongs"
             )
 
 
-Choice = tuple[list[Task], Callable[[Task], TaskData], str]
-
-
-def _choose_tasks(suite: str, names: list[str] | None, source: str, bundle: str | Path | None) -> Choice:
-    """Return the tasks, what loads one, and what pins the content of a bundle."""
-    known = registry.list_tasks()
-    if source == "bundle":
-        if bundle is None:
-            raise InputError("--source bundle: expected --bundle DIR, got none")
-        return _choose_from_bundle(suite, names, known, *open_bundle(str(bundle)))
-    if bundle is not None:
-        raise InputError(f"--bundle: expected --source bundle with it, got --source {source}")
-    root = demo_rows() if source == "demo" else None
-    chosen = registry.select_tasks(known, names, suite, "the task folder")
-    return chosen, lambda task: load_hub_task(task, root), ""
-
-
-def _choose_from_bundle(suite: str, names: list[str] | None, known: list[Task], folder: Path, content: str) -> Choice:
-    held = list_bundle_tasks(folder, {task.name: task for task in known})
-    wanted = names if names is not None else [task.name for task in registry.members(known, suite)]
-    missing = sorted(set(wanted) - {task.name for task in held}) if names is None else []
-    if missing:
-        raise InputError(
-            f"--suite {suite}: expected all its tasks in {folder}, which lacks {', '.join(missing)}; "
-            "name the ones to run with --tasks"
-        )
-    for name in wanted:
+def _resolve_bundle(
+    options: CoreOptions, known: list[Task], folder: Path, content: str
+) -> tuple[list[Task], Callable[[Task], TaskData], str]:
+    available = list_bundle_tasks(folder, {task.name: task for task in known})
+    names = options.tasks
+    if names is None:
+        names = [task.name for task in task_files.members(known, options.suite)]
+        missing = sorted(set(names) - {task.name for task in available})
+        if missing:
+            raise InputError(
+                f"`suite` {options.suite}: {folder} lacks {', '.join(missing)}; name the tasks to run with `tasks`"
+            )
+    for name in names:
         if name.endswith(".toml"):
-            raise InputError(f"--tasks: expected names of tasks in the bundle, got the file {name}")
-    chosen = registry.select_tasks(held, wanted, suite, "the bundle")
-    return chosen, lambda task: load_bundle_task(task, folder), content
+            raise InputError(f"`tasks`: expected names of tasks in the bundle, got the file {name}")
+    tasks = task_files.select_tasks(available, names, options.suite, "the bundle")
+    return tasks, lambda task: load_bundle_task(task, folder), content if content.startswith("sha256:") else ""
 
 
-def demo_rows() -> Path:
-    """Return the folder of demo rows, laid out like the Hub."""
-    return Path(__file__).parents[1] / "demo" / "rows"
+def resolve_texts(options: TextOptions) -> list[TextSource]:
+    """Return the documents of every text; raises InputError for a source that cannot be read."""
+    if options.texts is not None:
+        return [read_text(name) for name in options.texts]
+    return _demo_texts() if options.source == "demo" else [read_text(DEFAULT_TEXT)]
 
 
-def read_text(spec: str) -> TextSource:
-    """Return the documents that a --text option names: a file, a JSONL file, or a column of a Hub dataset.
-
-    Raises InputError where nothing of the kind is there.
-    """
-    if _is_file(spec):
-        if Path(spec).suffix == ".jsonl":
-            return _read_jsonl(spec, Path(spec), "text")
-        documents, revision = read_text_file(Path(spec))
-        return TextSource(spec, documents, revision)
-    file, _, column = spec.rpartition(":")
+def read_text(name: str) -> TextSource:
+    """Return the documents of a text: a file, a JSONL file, or a column of a dataset on the Hub."""
+    if _is_file(name):
+        if Path(name).suffix == ".jsonl":
+            return _read_jsonl(name, Path(name), "text")
+        documents, revision = read_text_file(Path(name))
+        return TextSource(name, documents, revision)
+    file, _, column = name.rpartition(":")
     if file.endswith(".jsonl") and _is_file(file):
-        return _read_jsonl(spec, Path(file), column)
-    fields = spec.split(":")
+        return _read_jsonl(name, Path(file), column)
+    fields = name.split(":")
     if len(fields) != 4 or not all(fields):
         raise InputError(
-            "--text: expected a file, FILE.jsonl, FILE.jsonl:COLUMN or DATASET:CONFIG:SPLIT:COLUMN, "
-            f"got {spec[:100]!r}, which is no file"
+            f"`text`: no such file: {name[:100]!r}; expected a file, FILE.jsonl, FILE.jsonl:COLUMN or "
+            "DATASET:CONFIG:SPLIT:COLUMN"
         )
     dataset, config, split, column = fields
     documents, revision = load_hub_documents(DatasetSource(dataset, config, split, None), column)
-    return TextSource(spec, documents, f"{spec}@{revision}")
+    return TextSource(name, documents, f"{name}@{revision}")
 
 
-def _read_jsonl(spec: str, path: Path, column: str) -> TextSource:
+def _read_jsonl(name: str, path: Path, column: str) -> TextSource:
     documents, revision = read_jsonl_file(path, column)
-    return TextSource(spec, documents, f"{revision}:{column}")
+    return TextSource(name, documents, f"{revision}:{column}")
 
 
-def _is_file(place: str) -> bool:
+def _is_file(name: str) -> bool:
     try:
-        return Path(place).is_file()
+        return Path(name).is_file()
     except (OSError, ValueError):
         return False
 
 
-def demo_texts() -> list[TextSource]:
-    """Return the demo's texts: topics that its model was not trained on, and a page in several scripts."""
-    from hf_core_bpb.data.demo import read_topics, split_topics
-    from hf_core_bpb.data.documents import make_document
-    from hf_core_bpb.signature import digest
-
+def _demo_texts() -> list[TextSource]:
+    """Return topics that the demo model was not trained on, and a page in several scripts."""
     _, held_out = split_topics(read_topics())
     topics = [make_document(text, "pydoc_data.topics") for text in held_out]
-    scripts, revision = read_text_file(Path(__file__).parents[1] / "demo" / "scripts.txt")
+    scripts, revision = read_text_file(DEMO_SCRIPTS)
     return [
         TextSource("python-reference", topics, f"sha256:{digest(''.join(held_out))}"),
         TextSource("scripts", scripts, revision),

@@ -1,120 +1,168 @@
-"""Bits per byte of batches that are already tokens: the published training-loop evaluation, done exactly."""
+"""Bits per byte of batches of token ids: the evaluation of published training loops, exact in its bytes.
+
+Rows whose targets are their shifted inputs become requests, and go the way of texts. What does not fit a request goes
+through the model as it comes: targets that are not the next inputs, attention masks and position ids of the caller,
+and all batches of a sharded model, which every process must call equally often.
+"""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from hf_core_bpb.distributed import gather_parts
+from hf_core_bpb.distributed import Gathering, alone, gather_parts
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
-from hf_core_bpb.models.inspect import check_known, positions_of
-from hf_core_bpb.scoring.engine import Engine
+from hf_core_bpb.models.inspect import check_largest_id, device_of, positions_of
+from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.scoring.workload import build_workload
 from hf_core_bpb.tokenization.token_bytes import TokenBytes
+from hf_core_bpb.tokenization.token_rows import Ids64, Marks, is_shift, mark_text, row_requests
+from hf_core_bpb.types import Request, Scored
 
 Batch = Mapping[str, torch.Tensor] | Sequence[torch.Tensor]
 Table = TokenBytes | Sequence[int] | torch.Tensor
 
-# What a batch may hold beside ids and labels that a causal language model wants to know.
+# Inputs of a causal language model that a batch may bring beside ids and labels.
 _FURTHER_INPUTS = ("attention_mask", "position_ids")
+# Tokens of the rows that are scored together, so that an endless source takes no more memory than this.
+_TOKENS_PER_WORKLOAD = 2**16
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """Inputs and the targets one position on, with what else goes to the model, cut to the same positions."""
+    """Inputs x, targets y, the marks of the targets that are text, and further inputs of the model."""
 
-    ids_BxT: npt.NDArray[np.int64]
-    targets_BxT: npt.NDArray[np.int64]
-    inputs: dict[str, torch.Tensor]
+    x_BxT: Ids64
+    y_BxT: Ids64
+    marks_BxT: Marks
+    inputs: Mapping[str, torch.Tensor]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether each row can be written as requests."""
+        rows = zip(self.x_BxT, self.y_BxT, self.marks_BxT, strict=True)
+        return set(self.inputs) <= {"attention_mask"} and self._is_right_padded and all(is_shift(*row) for row in rows)
+
+    @property
+    def _is_right_padded(self) -> bool:
+        """Whether the attention mask only hides what comes after the last scored target, as causality does."""
+        if "attention_mask" not in self.inputs:
+            return True
+        mask = self.inputs["attention_mask"]
+        if mask.shape != self.x_BxT.shape:
+            return False
+        is_hidden_BxT = mask.cpu().numpy() == 0
+        after_BxT = np.logical_or.accumulate(is_hidden_BxT, axis=1)
+        return not (self.marks_BxT & after_BxT).any()
+
+    def split(self, num_rows: int) -> Iterator["_Rows"]:
+        """Yield parts of at most so many rows."""
+        for begin in range(0, len(self.x_BxT), num_rows):
+            part = slice(begin, begin + num_rows)
+            inputs = {name: tensor[part] for name, tensor in self.inputs.items()}
+            yield _Rows(self.x_BxT[part], self.y_BxT[part], self.marks_BxT[part], inputs)
 
 
 def evaluate_bpb(
     model: torch.nn.Module, batches: Iterable[Batch], token_bytes: Table, *, steps: int | None = None
 ) -> float:
-    """Return total nats / (ln 2 x total bytes) over the targets of batches that stand for text.
+    """Return total nats / (ln 2 x total bytes) over the targets of batches that are text.
 
-    batches: {"input_ids", "labels"} (B, T), labels in place and shifted here, or pairs (x, y) (B, T) with y
-    the id after each x. Targets below 0 and special tokens are left out of both sums; so is the space that a
-    tokenizer puts in front of a text. token_bytes: a tokenizer's token_bytes(), or the bytes of each id, 0
-    for special ones. steps: how many batches to take, all where None. Under several processes each brings
-    its own batches, any number of them, and all get the same value.
-    Raises InputError where no target stands for text, and for ids that the table does not know.
+    batches: {"input_ids", "labels"} (B, T), with labels at the positions of their ids and shifted here, or pairs (x, y)
+    (B, T) with y the id after each x. Negative targets and special tokens are left out of both sums; so is the space
+    that a tokenizer puts in front of a text. token_bytes: a tokenizer's token_bytes(), or the bytes of each id, 0 for
+    special ones. steps: the number of batches, all if None. Under several processes each brings batches of its own, any
+    number of them, and all get the same value.
+    Raises InputError if no target is text, and for ids outside the table; RunError if losses are not finite.
     """
-    engine = Engine(model)
     table = _as_table(token_bytes)
-    some = islice(batches, steps)
-    if engine.in_step:
-        own = _sum_in_step(engine, some, table)
-        parts = gather_parts(lambda: own)
+    scorer = Scorer(model)
+    selected = islice(batches, steps)
+    if scorer.engine.in_lockstep:
+        sums = _sum_in_lockstep(scorer, selected, table)
+        parts = gather_parts(lambda: sums)
     else:
-        parts = gather_parts(partial(_sum_batches, engine, some, table))
-    nats, num_bytes = sum(part[0] for part in parts), sum(part[1] for part in parts)
-    if num_bytes == 0:
-        raise InputError("batches: expected one or more targets that stand for text, got none")
-    if not math.isfinite(nats):
-        raise RunError(f"model: expected finite logits, got a loss of {nats}")
-    return nats / (math.log(2) * num_bytes)
+        gathering: Gathering[Scored] = Gathering()
+        with gathering, alone():
+            gathering.part = _sum_batches(scorer, selected, table)
+        parts = gathering.parts
+    total = sum(parts, Scored())
+    if total.num_bytes == 0:
+        raise InputError("batches: expected one or more targets that are text, got none")
+    if not math.isfinite(total.total_nats):
+        raise RunError(f"the model's logits are not finite: got a loss of {total.total_nats}")
+    return total.bits_per_byte
 
 
-def _sum_batches(engine: Engine, batches: Iterable[Batch], table: TokenBytes) -> tuple[float, int]:
-    """Return this process's nats and bytes."""
-    total_nats, total_bytes = 0.0, 0
-    with evaluation_mode(engine.model):
-        for number, batch in enumerate(batches):
-            nats, num_bytes = _sum_rows(engine, *_prepare(engine, batch, table, number), table)
-            total_nats, total_bytes = total_nats + nats, total_bytes + num_bytes
-    return total_nats, total_bytes
+def _sum_batches(scorer: Scorer, batches: Iterable[Batch], table: TokenBytes) -> Scored:
+    """Return the sums of this process's batches."""
+    total = Scored()
+    requests: list[Request] = []
+    num_tokens = 0
+    for number, batch in enumerate(batches):
+        rows = _read_rows(batch, scorer.model, table, f"batches[{number}]")
+        if not rows.is_plain:
+            total += _sum_directly(scorer, rows, table)
+            continue
+        for row in zip(rows.x_BxT, rows.y_BxT, rows.marks_BxT, strict=True):
+            requests += row_requests(*row, table)
+        num_tokens += rows.x_BxT.size
+        if num_tokens >= _TOKENS_PER_WORKLOAD:
+            total += _sum_requests(scorer, requests)
+            requests, num_tokens = [], 0
+    return total + _sum_requests(scorer, requests)
 
 
-def _sum_in_step(engine: Engine, batches: Iterable[Batch], table: TokenBytes) -> tuple[float, int]:
-    """Return this process's nats and bytes, calling the model as often as every other process does."""
-    total_nats, total_bytes = 0.0, 0
-    numbered = enumerate(batches)
+def _sum_requests(scorer: Scorer, requests: list[Request]) -> Scored:
+    if not requests:
+        return Scored()
+    scored = scorer.score(build_workload({"batches": lambda: requests}))
+    return sum(scored.sums["batches"], Scored())
+
+
+def _sum_directly(scorer: Scorer, rows: _Rows, table: TokenBytes) -> Scored:
+    """Return the sums of rows that the model is called with as they are, a budget of tokens at a time."""
+    total = Scored()
+    with evaluation_mode(scorer.model):
+        for part in rows.split(max(1, scorer.budget // max(rows.x_BxT.shape[1], 1))):
+            total += _forward(scorer, part, table)
+    return total
+
+
+def _sum_in_lockstep(scorer: Scorer, batches: Iterable[Batch], table: TokenBytes) -> Scored:
+    """Return the sums of this process's batches, calling the model as often as every other process does."""
+    total = Scored()
+    budget = scorer.budget
+    remaining = enumerate(batches)
     while True:
-        held: list[tuple[_Rows, npt.NDArray[np.bool_]]] = []
-        if not any(gather_parts(partial(_take, engine, numbered, table, held))):
-            return total_nats, total_bytes
-        with evaluation_mode(engine.model):
-            if held and held[0][1].any():
-                nats, num_bytes = _sum_rows(engine, *held[0], table)
-                total_nats, total_bytes = total_nats + nats, total_bytes + num_bytes
-            else:
-                engine.idle(1)
+        gathering: Gathering[int] = Gathering()
+        parts: list[_Rows] = []
+        with gathering:
+            for number, batch in islice(remaining, 1):
+                rows = _read_rows(batch, scorer.model, table, f"batches[{number}]")
+                parts = list(rows.split(max(1, budget // max(rows.x_BxT.shape[1], 1))))
+            gathering.part = len(parts)
+        if max(gathering.parts) == 0:
+            return total
+        with evaluation_mode(scorer.model):
+            for index in range(max(gathering.parts)):
+                if index < len(parts) and parts[index].marks_BxT.any():
+                    total += _forward(scorer, parts[index], table)
+                else:
+                    scorer.engine.idle(1)
 
 
-def _take(
-    engine: Engine,
-    numbered: Iterator[tuple[int, Batch]],
-    table: TokenBytes,
-    held: list[tuple[_Rows, npt.NDArray[np.bool_]]],
-) -> bool:
-    """Hold the next batch, and say whether there is one."""
-    for number, batch in numbered:
-        held.append(_prepare(engine, batch, table, number))
-        return True
-    return False
-
-
-def _prepare(engine: Engine, batch: Batch, table: TokenBytes, number: int) -> tuple[_Rows, npt.NDArray[np.bool_]]:
-    where = f"batches, number {number}"
-    rows = _read(batch, where, engine.device)
-    _check_length(engine.model, rows, where)
-    keep_BxT = _stands_for_text(rows, table, where)
-    check_known(int(max(rows.ids_BxT.max(initial=0), rows.targets_BxT[keep_BxT].max(initial=0))), engine.model)
-    return rows, keep_BxT
-
-
-def _sum_rows(engine: Engine, rows: _Rows, keep_BxT: npt.NDArray[np.bool_], table: TokenBytes) -> tuple[float, int]:
-    if not keep_BxT.any():
-        return 0.0, 0
-    nats_N, _ = engine.forward.losses(rows.ids_BxT, rows.targets_BxT, keep_BxT, **rows.inputs)
-    return float(nats_N.sum()), int(table.of_targets(rows.ids_BxT[keep_BxT], rows.targets_BxT[keep_BxT]).sum())
+def _forward(scorer: Scorer, rows: _Rows, table: TokenBytes) -> Scored:
+    if not rows.marks_BxT.any():
+        return Scored()
+    nats_N, greedy_N = scorer.engine.forward.losses(rows.x_BxT, rows.y_BxT, rows.marks_BxT, **rows.inputs)
+    num_bytes_N = table.of_targets(rows.x_BxT[rows.marks_BxT], rows.y_BxT[rows.marks_BxT])
+    return Scored(float(nats_N.sum()), len(nats_N), int(num_bytes_N.sum()), greedy=bool(greedy_N.all()))
 
 
 def _as_table(token_bytes: Table) -> TokenBytes:
@@ -126,43 +174,33 @@ def _as_table(token_bytes: Table) -> TokenBytes:
     return TokenBytes(num_bytes_V, num_bytes_V == 0, np.zeros(len(num_bytes_V), dtype=np.bool_), 0, ())
 
 
-def _read(batch: Batch, where: str, device: torch.device) -> _Rows:
+def _read_rows(batch: Batch, model: torch.nn.Module, table: TokenBytes, where: str) -> _Rows:
+    inputs: dict[str, torch.Tensor] = {}
     if isinstance(batch, Mapping):
-        missing = [key for key in ("input_ids", "labels") if key not in batch]
-        if missing:
+        if "input_ids" not in batch or "labels" not in batch:
             raise InputError(f"{where}: expected input_ids and labels, got {', '.join(batch)}")
         ids, labels = _array(batch["input_ids"]), _array(batch["labels"])
         _check_shapes(ids, labels, where)
-        further = {key: torch.as_tensor(batch[key]) for key in _FURTHER_INPUTS if key in batch}
-        inputs = {key: tensor[:, :-1].to(device) for key, tensor in further.items()}
-        return _Rows(ids[:, :-1], labels[:, 1:], inputs)
-    if len(batch) != 2:
-        raise InputError(f"{where}: expected a pair (x, y) or input_ids and labels, got {len(batch)} values")
-    x, y = (_array(tensor) for tensor in batch)
-    _check_shapes(x, y, where)
-    return _Rows(x, y, {})
+        x, y = ids[:, :-1], labels[:, 1:]
+        further = {name: torch.as_tensor(batch[name]) for name in _FURTHER_INPUTS if name in batch}
+        inputs = {name: tensor[:, :-1].to(device_of(model)) for name, tensor in further.items()}
+    else:
+        if len(batch) != 2:
+            raise InputError(f"{where}: expected a pair (x, y) or input_ids and labels, got {len(batch)} values")
+        x, y = (_array(tensor) for tensor in batch)
+        _check_shapes(x, y, where)
+    positions = positions_of(model)
+    if positions is not None and x.shape[1] > positions:
+        raise InputError(f"{where}: expected at most the model's {positions} positions, got {x.shape[1]}")
+    marks = mark_text(x, y, table, where)
+    check_largest_id(int(max(x.max(initial=0), y[marks].max(initial=0))), model)
+    return _Rows(x, y, marks, inputs)
 
 
-def _array(tensor: Any) -> npt.NDArray[np.int64]:
+def _array(tensor: Any) -> Ids64:
     return torch.as_tensor(tensor).cpu().numpy().astype(np.int64)
 
 
-def _check_shapes(ids: npt.NDArray[np.int64], targets: npt.NDArray[np.int64], where: str) -> None:
+def _check_shapes(ids: Ids64, targets: Ids64, where: str) -> None:
     if ids.ndim != 2 or ids.shape != targets.shape:
         raise InputError(f"{where}: expected ids and targets of one shape (B, T), got {ids.shape} and {targets.shape}")
-
-
-def _check_length(model: torch.nn.Module, rows: _Rows, where: str) -> None:
-    positions = positions_of(model)
-    if positions is not None and rows.ids_BxT.shape[1] > positions:
-        raise InputError(f"{where}: expected at most the model's {positions} positions, got {rows.ids_BxT.shape[1]}")
-
-
-def _stands_for_text(rows: _Rows, table: TokenBytes, where: str) -> npt.NDArray[np.bool_]:
-    targets_BxT = rows.targets_BxT
-    if rows.ids_BxT.min(initial=0) < 0:
-        raise InputError(f"{where}: expected ids of 0 or more, got {rows.ids_BxT.min()}")
-    largest = max(rows.ids_BxT.max(initial=0), targets_BxT.max(initial=0))
-    if largest >= len(table):
-        raise InputError(f"{where}: expected ids below {len(table)}, got {largest}")
-    return (targets_BxT >= 0) & ~table.is_special_V[np.maximum(targets_BxT, 0)]

@@ -1,4 +1,4 @@
-"""A model without dropout and gradients, and as it was before afterwards."""
+"""Run a model without dropout and gradients, and restore its modes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ import torch
 
 @contextmanager
 def evaluation_mode(model: torch.nn.Module) -> Iterator[None]:
-    """Switch dropout and gradients off, and leave every module in the mode it was in."""
+    """Switch dropout and gradients off, then put every module back into its mode."""
     were_training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -11,7 +11,7 @@ from hf_core_bpb.errors import InputError
 
 
 def positions_of(model: torch.nn.Module) -> int | None:
-    """Return how many positions a model has, None where it has no bound or does not say."""
+    """Return the number of positions of a model, None if it has no limit or does not declare one."""
     config: Any = getattr(model, "config", None)
     text = config.get_text_config() if config is not None else None
     positions = getattr(text, "max_position_embeddings", None) or getattr(text, "max_seq_len", None)
@@ -19,7 +19,7 @@ def positions_of(model: torch.nn.Module) -> int | None:
 
 
 def rescaled_beyond(model: torch.nn.Module) -> int | None:
-    """Return the length beyond which a model with two sets of rotary factors (LongRoPE) takes the other one."""
+    """Return the length beyond which a model with LongRoPE switches to its long factors, None for other models."""
     config: Any = getattr(model, "config", None)
     rope = getattr(config.get_text_config(), "rope_parameters", None) if config is not None else None
     if not isinstance(rope, dict) or rope.get("rope_type") != "longrope":
@@ -28,60 +28,62 @@ def rescaled_beyond(model: torch.nn.Module) -> int | None:
 
 
 def device_of(model: torch.nn.Module) -> torch.device:
-    """Return where a model takes its ids."""
+    """Return the device on which a model takes its ids."""
     device = next(model.parameters()).device
-    # Weights that are offloaded stand nowhere; their hooks move what they are given.
+    # Offloaded weights are on no device; their hooks move the inputs.
     return torch.device("cpu") if device.type == "meta" else device
 
 
 def dtype_of(model: torch.nn.Module) -> torch.dtype:
-    """Return the dtype of the weights that are not quantised."""
+    """Return the dtype of the unquantized weights."""
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
 def num_known_ids(model: torch.nn.Module) -> int | None:
-    """Return how many ids the model has an embedding for, None where it does not say."""
+    """Return the number of ids with an embedding, None if the model does not declare it."""
     get: Any = getattr(model, "get_input_embeddings", None)
     rows = getattr(get() if get is not None else None, "num_embeddings", None)
     return int(rows) if rows is not None else None
 
 
-def check_known(largest_id: int, model: torch.nn.Module) -> None:
-    """Raise InputError for ids that the model has no embedding for."""
+def check_largest_id(largest_id: int, model: torch.nn.Module) -> None:
+    """Raise InputError for an id that the model has no embedding for."""
     known = num_known_ids(model)
     if known is not None and largest_id >= known:
-        raise InputError(f"tokenizer: expected ids below the model's {known}, got {largest_id}")
+        raise InputError(f"`tokenizer`: expected ids below the model's {known}, got {largest_id}")
 
 
-def takes(module: torch.nn.Module, name: str) -> bool:
-    """Say whether a module's forward has a parameter of that name."""
+def accepts(module: torch.nn.Module, name: str) -> bool:
+    """Return whether a module's forward has a parameter of that name."""
     return name in inspect.signature(module.forward).parameters
 
 
 def base_of(model: torch.nn.Module) -> torch.nn.Module | None:
-    """Return the part of a model of transformers below its head, None where there is none."""
+    """Return the part of a transformers model below its head, None if there is none."""
     base = getattr(model, getattr(model, "base_model_prefix", "") or " ", None)
     return base if isinstance(base, torch.nn.Module) else None
 
 
 def is_sharded(model: torch.nn.Module) -> bool:
-    """Say whether a forward gathers weights from other processes (FSDP, DeepSpeed ZeRO-3)."""
+    """Return whether a forward gathers weights from other processes (FSDP, DeepSpeed ZeRO-3)."""
     wrapped = any(type(module).__name__ == "FullyShardedDataParallel" for module in model.modules())
     return wrapped or any(isinstance(p, DTensor) or hasattr(p, "ds_id") for p in model.parameters())
 
 
-def processes_a_copy(model: torch.nn.Module) -> int:
-    """Return how many processes hold one copy of the model together, each needing the same inputs."""
+def processes_per_copy(model: torch.nn.Module) -> int:
+    """Return the number of processes that hold one copy of the model together, each needing the same inputs."""
     return int(getattr(model, "tp_size", None) or 1)
 
 
-def describe_quantization(held: Any) -> str | None:
-    """Return the method and bits of a config's `quantization_config`, or None for a model without."""
-    settings: Mapping[str, Any] = held if isinstance(held, Mapping) else held.to_dict() if held is not None else {}
+def describe_quantization(config: Any) -> str | None:
+    """Return method and bits of a config's `quantization_config`, None for an unquantized model."""
+    settings: Mapping[str, Any] = (
+        config if isinstance(config, Mapping) else config.to_dict() if config is not None else {}
+    )
     if not settings:
         return None
     # Early checkpoints of bitsandbytes do not name it.
-    own = next((bits for bits in (4, 8) if settings.get(f"load_in_{bits}bit")), None)
-    method = settings.get("quant_method", "bitsandbytes" if own is not None else "unnamed")
-    bits = own if own is not None else settings.get("bits")
+    loaded_in = next((bits for bits in (4, 8) if settings.get(f"load_in_{bits}bit")), None)
+    method = settings.get("quant_method", "bitsandbytes" if loaded_in is not None else "unnamed")
+    bits = loaded_in if loaded_in is not None else settings.get("bits")
     return f"{getattr(method, 'value', method)}{f'-{bits}bit' if bits is not None else ''}"

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from hf_core_bpb.evaluation.core import PreparedBpb, PreparedCore
-from hf_core_bpb.evaluation.task_run import TaskStage
+from hf_core_bpb.evaluation.bpb import PreparedTexts
+from hf_core_bpb.evaluation.core import PreparedCore
+from hf_core_bpb.evaluation.task_run import TaskRun
 from hf_core_bpb.metrics.results import BpbResult, CoreResult, ItemResult
 
 _MOST_ITEMS, _MOST_DOCUMENTS, _LONGEST = 10, 5, 5
@@ -22,21 +23,21 @@ def surprising_items(prepared: PreparedCore, result: CoreResult) -> Iterator[dic
         wrong = sorted((item for item in task.items if not item.correct), key=_surprise, reverse=True)
         ranked += [(place, -_surprise(item), name, item) for place, item in enumerate(wrong[:_MOST_ITEMS])]
     for _, _, name, item in sorted(ranked, key=lambda entry: entry[:3])[:_MOST_ITEMS]:
-        yield _item(prepared.stages[name], item)
+        yield _item(prepared.runs[name], item)
 
 
 def longest_items(prepared: PreparedCore, result: CoreResult) -> Iterator[dict[str, Any]]:
     """Yield the items of the longest prompts, with their tokens: items share forwards, whose time goes by tokens."""
     lengths = [
-        (-prepared.stages[name].length(item.index), name, item)
+        (-prepared.runs[name].num_tokens(item.index), name, item)
         for name, task in result.tasks.items()
         for item in task.items
     ]
     for length, name, item in sorted(lengths, key=lambda entry: entry[:2])[:_LONGEST]:
-        yield {**_item(prepared.stages[name], item), "longest_prompt_tokens": -length}
+        yield {**_item(prepared.runs[name], item), "longest_prompt_tokens": -length}
 
 
-def _item(stage: TaskStage, item: ItemResult) -> dict[str, Any]:
+def _item(stage: TaskRun, item: ItemResult) -> dict[str, Any]:
     example, shots = stage.items[item.index], stage.shots[item.index]
     prompts = stage.protocol.render(stage.task.kind, example, shots, stage.task.delimiter)
     prompt = prompts[-1] if item.gold is None else prompts[item.gold]
@@ -58,7 +59,7 @@ def _surprise(item: ItemResult) -> float:
     return item.options[item.gold].mean_nats - item.options[item.prediction].mean_nats
 
 
-def surprising_documents(prepared: PreparedBpb, results: dict[str, BpbResult]) -> Iterator[dict[str, Any]]:
+def surprising_documents(prepared: PreparedTexts, results: dict[str, BpbResult]) -> Iterator[dict[str, Any]]:
     """Yield the documents of most bits per byte of every text, with how they begin."""
     for source in prepared.sources:
         documents = results[source.name].documents

@@ -29,7 +29,7 @@ def find_trained(folder: Path, tokens: float | None, parameters: ParameterCounts
     tokens: what the user says, which goes before what is found in the folder of the model.
     """
     if tokens is not None:
-        return Trained(tokens, six_n_d(parameters.matmul, tokens), "--trained-on")
+        return Trained(tokens, six_n_d(parameters.matmul, tokens), "trained_on")
     logged = _last_counts(folder / _STATE)
     if logged is None:
         return None

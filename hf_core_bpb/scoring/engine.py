@@ -8,7 +8,7 @@ import torch
 
 from hf_core_bpb.errors import RunError, reason
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
-from hf_core_bpb.models.inspect import device_of, is_sharded, positions_of, processes_a_copy, rescaled_beyond
+from hf_core_bpb.models.inspect import device_of, is_sharded, positions_of, processes_per_copy, rescaled_beyond
 from hf_core_bpb.progress import Progress
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
@@ -20,8 +20,8 @@ from hf_core_bpb.types import Request, Scored, Work
 Record = Callable[[Mapping[int, Scored], Work], None]
 
 
-def forget(sums: Mapping[int, Scored], work: Work) -> None:
-    """Write nothing down."""
+def record_nothing(sums: Mapping[int, Scored], work: Work) -> None:
+    """Record nothing."""
 
 
 SHORTCUTS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
@@ -45,10 +45,10 @@ class Engine:
         """
         check_causal(model)
         self.model = model
-        self.processes_a_copy = processes_a_copy(model)
-        self.in_step = self.processes_a_copy > 1 or is_sharded(model)
-        self.modes = modes & {"tree"} if self.in_step else modes
-        self.forward = Forward(model, head if head is not None else choose_head(model, replay=not self.in_step))
+        self.processes_per_copy = processes_per_copy(model)
+        self.in_lockstep = self.processes_per_copy > 1 or is_sharded(model)
+        self.modes = modes & {"tree"} if self.in_lockstep else modes
+        self.forward = Forward(model, head if head is not None else choose_head(model, replay=not self.in_lockstep))
         self.device = device_of(model)
         self.rescaled_beyond = rescaled_beyond(model)
         self.costs = _costs_of(model, self.device)
@@ -114,7 +114,7 @@ class Engine:
         trie: Trie,
         jobs: Sequence[Job],
         progress: Progress,
-        record: Record = forget,
+        record: Record = record_nothing,
     ) -> tuple[dict[int, Scored], Work, bool]:
         """Return the sums of every request in the jobs, by its number, what that took, and whether it was all.
 
@@ -129,12 +129,12 @@ class Engine:
                 try:
                     sums = self.forward.run(job, trie, requests)
                 except RuntimeError as error:
-                    if not is_out_of_memory(error) or self.in_step:
+                    if not is_out_of_memory(error) or self.in_lockstep:
                         raise
                     if not job.is_divisible:
                         raise RunError(
-                            f"model: expected memory for a forward of {job.num_tokens} tokens, got: {reason(error)}; "
-                            "try --max-length or a smaller --dtype"
+                            f"out of memory in a forward pass of {job.num_tokens} tokens: {reason(error)}; try "
+                            "a smaller `max_length` or `dtype`"
                         ) from None
                     return scored, work, False
                 done = Work(job.num_forwards, job.num_tokens, self.forward.headed.head_rows - head_rows)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from hf_core_bpb.errors import NonFiniteError
-from hf_core_bpb.models.inspect import device_of, dtype_of, takes
+from hf_core_bpb.models.inspect import accepts, device_of, dtype_of
 from hf_core_bpb.scoring.head import Head, HeadedModel
 from hf_core_bpb.scoring.layout import Block, Reads, lay_out
 from hf_core_bpb.scoring.masks import tree_mask
@@ -27,8 +27,8 @@ class Forward:
         """Take a causal language model as it is, on its device."""
         self.headed = HeadedModel(model, head)
         self.device = device_of(model)
-        self.takes_positions = takes(model, "position_ids")
-        self.cache_name = "past_key_values" if takes(model, "past_key_values") else "cache_params"
+        self.takes_positions = accepts(model, "position_ids")
+        self.cache_name = "past_key_values" if accepts(model, "past_key_values") else "cache_params"
         config: Any = getattr(model, "config", None)
         self.config: Any = config.get_text_config() if config is not None else None
         self.dtype = dtype_of(model)
@@ -59,7 +59,6 @@ class Forward:
                 total_nats=float(nats_N[begin:end].sum()),
                 num_tokens=request.end - request.start,
                 num_bytes=request.num_bytes,
-                num_characters=request.num_characters,
                 greedy=bool(greedy_N[begin:end].all()),
             )
         broken = tuple(sorted(number for number, scored in sums.items() if not np.isfinite(scored.total_nats)))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
-from hf_core_bpb.models.inspect import device_of, positions_of, takes
+from hf_core_bpb.models.inspect import accepts, device_of, positions_of
 from hf_core_bpb.scoring.head import Head
 
 # On two cores a GPT-2-shaped model is fastest here: more tokens no longer fill the caches.
@@ -28,7 +28,7 @@ def auto_batch_tokens(model: torch.nn.Module, head: Head) -> int:
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     with evaluation_mode(model):
-        some = {"logits_to_keep": 1} if head == "replayed" and takes(model, "logits_to_keep") else {}
+        some = {"logits_to_keep": 1} if head == "replayed" and accepts(model, "logits_to_keep") else {}
         model(input_ids=ids_BxT, use_cache=True, **some)
     used = torch.cuda.max_memory_allocated(device) - before
     free, _ = torch.cuda.mem_get_info(device)

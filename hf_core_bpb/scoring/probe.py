@@ -10,7 +10,7 @@ import torch
 
 from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
-from hf_core_bpb.models.inspect import device_of, dtype_of, num_known_ids, positions_of, takes
+from hf_core_bpb.models.inspect import accepts, device_of, dtype_of, num_known_ids, positions_of
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
@@ -68,7 +68,7 @@ def choose_head(model: torch.nn.Module, replay: bool = True) -> Head:
     if (positions_of(model) or long) < long:
         requests = [Request(ids[:2], 1, 2, 1)]
     probe = Probe(model, requests)
-    leanest: list[tuple[Head, bool]] = [("replayed", replay), ("masked", takes(model, "logits_to_keep"))]
+    leanest: list[tuple[Head, bool]] = [("replayed", replay), ("masked", accepts(model, "logits_to_keep"))]
     for head, possible in leanest:
         if possible and probe.failure(head, "full") is None:
             return head

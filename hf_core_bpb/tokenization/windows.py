@@ -1,24 +1,25 @@
-"""Documents to windows in which every token is scored once, and the bytes that they stand for."""
+"""Documents to windows in which every token is scored once, and the bytes of the scored text."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from hf_core_bpb.errors import InputError
+from hf_core_bpb.tokenization.documents import DocumentRequests
 from hf_core_bpb.tokenization.encode import Tokenizer, encode_bare, first_token_id
 from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
 from hf_core_bpb.types import Document, Ids, Request
 
-# Belongs to no document: a token that is context only.
-_NOBODY = -1
+# The owner of a token that is context only.
+_NO_DOCUMENT = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """How documents are cut: tokens a window holds, how far it moves, and whether documents share windows."""
+    """How documents are cut: the context length, how far the window moves, and whether documents share windows."""
 
     max_length: int
     stride: int
@@ -26,17 +27,14 @@ class Windows:
 
     @property
     def recipe(self) -> dict[str, object]:
-        """What a signature says of them."""
+        """The part of a signature that they determine."""
         return {"documents": "packed" if self.packed else "alone", "stride": self.stride}
 
 
 def choose_windows(max_length: int, stride: int | None, packed: bool = False) -> Windows:
-    """Return the windows asked for; disjoint where no stride is given.
-
-    Raises InputError for a stride that is not between one token and the whole window.
-    """
+    """Return the windows, disjoint without a stride; raises InputError for a stride above the context length."""
     if stride is not None and not 1 <= stride <= max_length:
-        raise InputError(f"--stride: expected 1 to {max_length} tokens (the context window), got {stride}")
+        raise InputError(f"`stride`: expected 1 to {max_length} tokens (the context length), got {stride}")
     return Windows(max_length, stride if stride is not None else max_length, packed)
 
 
@@ -56,8 +54,8 @@ def cut_windows(ids: Ids, windows: Windows) -> Iterator[tuple[int, int, int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokenised:
-    """A document's ids with its own number, _NOBODY's for those that are context, and what the others stand for."""
+class _Tokenized:
+    """A document's ids, the owner of each, and the bytes and characters of those that are scored."""
 
     ids: Ids
     owner_N: npt.NDArray[np.int64]
@@ -65,74 +63,67 @@ class Tokenised:
     num_characters: int
 
 
-def text_requests(
+def document_requests(
     tokenizer: Tokenizer, documents: Sequence[Document], windows: Windows, where: str
-) -> tuple[list[Request], list[int]]:
-    """Return the requests of all documents, and the number of the document that each belongs to.
-
-    A document's bytes and characters are credited to the first of its requests. Raises InputError for a
-    document of which nothing is left to score.
-    """
+) -> DocumentRequests:
+    """Return the requests of all documents; raises InputError for a document without anything to score."""
     first = first_token_id(tokenizer)
-    tokenised_first = first is None or any(document.ids is not None for document in documents)
-    table = token_bytes(tokenizer) if tokenised_first else None
-    tokenised = []
-    for number, document in enumerate(documents):
-        place = f"{where}, document {number}"
-        one = _tokenise(tokenizer, document, number, table, place)
-        if not (one.owner_N != _NOBODY).any():
-            raise InputError(f"{place}: expected text of two or more tokens, got {document.text[:20]!r}")
-        tokenised.append(one)
-    # Characters of some documents would be read against the nats of all.
-    all_text = all(document.ids is None for document in documents)
-    made: list[Request] = []
+    needs_table = first is None or any(document.ids is not None for document in documents)
+    table = token_bytes(tokenizer) if needs_table else None
+    tokenized = []
+    for index, document in enumerate(documents):
+        name = f"{where}, document {index}"
+        one = _tokenize(tokenizer, document, index, table, name)
+        if not (one.owner_N != _NO_DOCUMENT).any():
+            raise InputError(f"{name}: expected text of two or more tokens, got {document.text[:20]!r}")
+        tokenized.append(one)
+    requests: list[Request] = []
     owners: list[int] = []
-    for stream in [tokenised] if windows.packed else [[one] for one in tokenised]:
+    for stream in [tokenized] if windows.packed else [[one] for one in tokenized]:
         for request, owner in _stream_requests(stream, windows):
-            is_first = not owners or owners[-1] != owner
-            one = tokenised[owner]
-            if is_first:
-                request = replace(
-                    request, num_bytes=one.num_bytes, num_characters=one.num_characters if all_text else 0
-                )
-            made.append(request)
+            requests.append(request)
             owners.append(owner)
-    return made, owners
+    # Characters of some documents would be divided into the nats of all.
+    all_text = all(document.ids is None for document in documents)
+    return DocumentRequests(
+        requests, owners, [one.num_bytes for one in tokenized], [one.num_characters * all_text for one in tokenized]
+    )
 
 
-def _stream_requests(stream: Sequence[Tokenised], windows: Windows) -> Iterator[tuple[Request, int]]:
+def _stream_requests(stream: Sequence[_Tokenized], windows: Windows) -> Iterator[tuple[Request, int]]:
     ids = np.concatenate([one.ids for one in stream])
     owner_N = np.concatenate([one.owner_N for one in stream])
     for begin, scored, end in cut_windows(ids, windows):
         window = ids[begin:end]
         edges = scored + 1 + np.flatnonzero(np.diff(owner_N[scored:end]))
         for start, stop in pairwise([scored, *edges.tolist(), end]):
-            if owner_N[start] != _NOBODY:
-                yield Request(window, start - begin, stop - begin, 0), int(owner_N[start])
+            if owner_N[start] != _NO_DOCUMENT:
+                yield Request(window, start - begin, stop - begin), int(owner_N[start])
 
 
-def _tokenise(tokenizer: Tokenizer, document: Document, number: int, table: TokenBytes | None, where: str) -> Tokenised:
+def _tokenize(tokenizer: Tokenizer, document: Document, index: int, table: TokenBytes | None, where: str) -> _Tokenized:
     first = first_token_id(tokenizer)
     front = np.array([] if first is None else [first], dtype=np.int32)
     if document.ids is not None and table is not None:
-        return _take_ids(document.ids, front, number, table, where)
+        return _take_ids(document.ids, front, index, table, where)
     (bare,) = encode_bare(tokenizer, [document.text])
     ids = np.concatenate([front, bare])
-    owner_N = np.full(len(ids), number, dtype=np.int64)
-    owner_N[:1] = _NOBODY
+    owner_N = np.full(len(ids), index, dtype=np.int64)
+    owner_N[:1] = _NO_DOCUMENT
     content = document.text.encode()
+    # Without a token in front, the first of the text is never scored.
     lost_bytes = table.count(bare[:1]) if first is None and table is not None else 0
     lost_characters = len(content[:lost_bytes].decode(errors="ignore"))
-    return Tokenised(ids, owner_N, len(content) - lost_bytes, len(document.text) - lost_characters)
+    return _Tokenized(ids, owner_N, len(content) - lost_bytes, len(document.text) - lost_characters)
 
 
-def _take_ids(bare: Ids, front: Ids, number: int, table: TokenBytes, where: str) -> Tokenised:
-    """Take ids as they come; special tokens among them are context, as they stand for no text."""
+def _take_ids(bare: Ids, front: Ids, index: int, table: TokenBytes, where: str) -> _Tokenized:
+    """Return ids as they come; special tokens among them are context, as they encode no text."""
     if len(bare) and int(bare.max()) >= len(table):
         raise InputError(f"{where}: expected token ids below {len(table)}, got {bare.max()}")
-    begins_itself = len(bare) > 0 and bool(table.is_special_V[bare[0]])
-    ids = bare if begins_itself else np.concatenate([front, bare])
-    owner_N = np.where(table.is_special_V[ids], _NOBODY, number)
-    owner_N[:1] = _NOBODY
+    has_first = len(bare) > 0 and bool(table.is_special_V[bare[0]])
+    ids = bare if has_first else np.concatenate([front, bare])
+    owner_N = np.where(table.is_special_V[ids], _NO_DOCUMENT, index)
+    owner_N[:1] = _NO_DOCUMENT
     lost_bytes = table.count(ids[:1]) if len(ids) else 0
-    return Tokenised(ids, owner_N, table.count(bare) - lost_bytes, 0)
+    return _Tokenized(ids, owner_N, table.count(bare) - lost_bytes, 0)

@@ -14,8 +14,8 @@ from transformers.trainer_callback import ExportableState
 
 from hf_core_bpb.distributed import process_group
 from hf_core_bpb.errors import InputError, RunError, reason
-from hf_core_bpb.evaluation.core import CoreRun
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import ResolvedCore, resolve_core
 from hf_core_bpb.metrics.results import CoreResult
 from hf_core_bpb.scaling.laws import Convention, find_rule
 from hf_core_bpb.training.alerts import Alert, Watch, standard_error
@@ -87,10 +87,15 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self.texts = texts
         self.bpb_every = bpb_every
         self.core_every = core_every
-        self.core_run: CoreRun | None = None
+        self.core_run: ResolvedCore | None = None
         if core_every is not None:
             limit = (50 if core_precision is None else None) if core_limit == "auto" else core_limit
-            self.core_run = plan_core(suite, tasks, source, bundle, limit=limit, precision=core_precision)
+            self.core_run = resolve_core(
+                CoreOptions(
+                    suite=suite, tasks=tasks, source=source, bundle=None if bundle is None else str(bundle),
+                    limit=limit, precision=core_precision, max_length=max_length, batch_tokens=batch_tokens,
+                )
+            )  # fmt: skip
         self.target_ratio = target_ratio
         self.stop_at_target = stop_at_target
         self.tokenizer = tokenizer
@@ -349,7 +354,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         self._core_step = step
         self._log_beside(self._core_metrics(step, self.core_run))
 
-    def _core_metrics(self, step: int, run: CoreRun) -> dict[str, float]:
+    def _core_metrics(self, step: int, run: ResolvedCore) -> dict[str, float]:
         try:
             result = self.evaluation.core(run)
         except RunError as error:

@@ -11,12 +11,14 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import Trainer
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluation.core import CoreRun, PreparedCore, prepare_core, score_core
+from hf_core_bpb.evaluation.bpb import PreparedDocuments
+from hf_core_bpb.evaluation.core import PreparedCore, prepare_core, score_core
+from hf_core_bpb.evaluation.resolve import ResolvedCore
 from hf_core_bpb.metrics.results import CoreResult
 from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.scaling.forecast import FEWEST_POINTS, forecast_loss
 from hf_core_bpb.scoring.scorer import Scorer
-from hf_core_bpb.training.validation import Validation, of_rows, of_texts
+from hf_core_bpb.training.validation import VALIDATION, prepare_validation_rows, prepare_validation_texts
 from hf_core_bpb.types import Scored
 
 
@@ -31,7 +33,7 @@ class Evaluation:
         self,
         trainer: Trainer,
         texts: Sequence[str] | None,
-        core_run: CoreRun | None,
+        core_run: ResolvedCore | None,
         tokenizer: Any,
         max_length: int | None,
         batch_tokens: int | None,
@@ -49,7 +51,7 @@ class Evaluation:
         self.max_length = max_length
         self.batch_tokens = batch_tokens
         self._lm: LanguageModel | None = None
-        self._validation: Validation | None = None
+        self._validation: PreparedDocuments | None = None
         self._core: PreparedCore | None = None
 
     @property
@@ -66,33 +68,33 @@ class Evaluation:
             if self.core_run is not None:
                 self._core = prepare_core(lm, self.core_run)
 
-    def _validation_of(self, lm: LanguageModel) -> Validation:
+    def _validation_of(self, lm: LanguageModel) -> PreparedDocuments:
         if self.texts is not None:
-            return of_texts(lm, self.texts)
+            return prepare_validation_texts(lm, self.texts)
         held = self.trainer.eval_dataset
         loaders = [self.trainer.get_eval_dataloader(name) for name in (held if isinstance(held, dict) else (None,))]
-        return of_rows(lm, [(loader.dataset, loader.collate_fn) for loader in loaders])
+        return prepare_validation_rows(lm, [(loader.dataset, loader.collate_fn) for loader in loaders])
 
     def documents(self) -> list[Scored]:
         """Return the sums of every validation document. Raises RunError for losses that are not finite."""
         with _untouched_randomness(), self._averaged_weights():
-            scorer = self._scorer()
             if self._validation is None:
-                self._validation = self._validation_of(scorer.lm)
-            return self._validation.score(scorer)
+                self._validation = self._validation_of(self._language_model())
+            sums, _ = self._validation.score(self._scorer())
+            return sums[VALIDATION]
 
-    def core(self, run: CoreRun) -> CoreResult:
+    def core(self, run: ResolvedCore) -> CoreResult:
         """Return the results of the suite. Raises RunError for losses that are not finite."""
         with _untouched_randomness(), self._averaged_weights():
-            scorer = self._scorer()
+            lm = self._language_model()
             if self._core is None:
-                self._core = prepare_core(scorer.lm, run)
-            result, _ = score_core(scorer, self._core)
+                self._core = prepare_core(lm, run)
+            result, _ = score_core(lm, self._scorer(), self._core)
             return result
 
     def _scorer(self) -> Scorer:
         """Return a scorer that knows nothing of the model yet: what held for its weights may no longer hold."""
-        return Scorer(self._language_model(), self.batch_tokens)
+        return Scorer(self._language_model().model, self.batch_tokens)
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:

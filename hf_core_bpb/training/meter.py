@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from hf_core_bpb.distributed import process_group, sum_over_processes
-from hf_core_bpb.models.inspect import processes_a_copy
+from hf_core_bpb.models.inspect import processes_per_copy
 from hf_core_bpb.scaling.flops import peak_flops, six_n_d, training_flops_a_token
 from hf_core_bpb.scaling.laws import Convention, FixedRatio, Law
 from hf_core_bpb.scaling.parameters import count_parameters
@@ -77,7 +77,7 @@ class Meter:
     def count(self) -> None:
         """Add what all processes have counted since the last time; all of them must call."""
         # Processes that hold one copy of the model together have all seen the same batch.
-        copies = processes_a_copy(self.model)
+        copies = processes_per_copy(self.model)
         for name, value in zip(_COUNTS, sum_over_processes(self.counter.take()), strict=True):
             self.counts[name] += value // copies
 

@@ -1,8 +1,7 @@
-"""What a Trainer validates on, made ready once: texts, or rows that are tokens already."""
+"""What a Trainer validates on, prepared once: texts, or rows of token ids."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,82 +9,62 @@ import torch
 
 from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError, reason
+from hf_core_bpb.evaluation.bpb import PreparedDocuments, prepare_documents
 from hf_core_bpb.models.language_model import LanguageModel
-from hf_core_bpb.scoring.scorer import Scorer, Workload, prepare
+from hf_core_bpb.tokenization.documents import DocumentRequests
 from hf_core_bpb.tokenization.token_bytes import TokenBytes, token_bytes
-from hf_core_bpb.tokenization.windows import choose_windows, text_requests
-from hf_core_bpb.types import Request, Scored
+from hf_core_bpb.tokenization.token_rows import mark_text, row_requests
+from hf_core_bpb.tokenization.windows import choose_windows, document_requests
+from hf_core_bpb.types import Request
 
+# The name of the validation documents among the texts of a workload.
+VALIDATION = "validation"
 _IGNORED = -100
 
 
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """Documents as requests, with the document that each request belongs to."""
-
-    workload: Workload
-    owners: Sequence[int]
-    num_documents: int
-
-    def score(self, scorer: Scorer) -> list[Scored]:
-        """Return the sums of every document on a model."""
-        scored, _ = scorer.score(self.workload)
-        documents = [Scored() for _ in range(self.num_documents)]
-        for owner, sums in zip(self.owners, scored["validation"], strict=True):
-            documents[owner] += sums
-        return documents
-
-
-def of_texts(lm: LanguageModel, texts: Sequence[str]) -> Validation:
-    """Return texts as documents, each in windows of its own. Raises InputError for none, or an empty one."""
-    if isinstance(texts, str) or not texts:
-        raise InputError("texts: expected a list of one or more documents")
+def prepare_validation_texts(lm: LanguageModel, texts: Sequence[str]) -> PreparedDocuments:
+    """Return texts as documents, each in windows of its own; raises InputError for no text or an empty one."""
     documents = [make_document(text, f"texts[{i}]") for i, text in enumerate(texts)]
-    owners: list[int] = []
-
-    def make() -> list[Request]:
-        requests, owners[:] = text_requests(lm.tokenizer, documents, choose_windows(lm.max_length, None), "texts")
-        return requests
-
-    return Validation(prepare({"validation": make}), owners, len(documents))
+    windows = choose_windows(lm.max_length, None)
+    return prepare_documents({VALIDATION: partial(document_requests, lm.tokenizer, documents, windows, "texts")})
 
 
-def of_rows(lm: LanguageModel, sets: Sequence[tuple[Any, Any]]) -> Validation:
-    """Return the rows of datasets as documents, each row collated by itself; sets: (dataset, collator).
+def prepare_validation_rows(lm: LanguageModel, datasets: Sequence[tuple[Any, Any]]) -> PreparedDocuments:
+    """Return the rows of datasets as documents; each pair is a dataset and its collator, called with single rows.
 
-    What is scored are the labels that are not ignored and stand for text; the bytes are those of their ids.
-    Raises InputError for a dataset without a length, rows that cannot be collated one by one, and labels that
-    are not the inputs.
+    Labels that are not ignored and are text are scored; the bytes are those of their ids. Raises InputError for a
+    dataset without a length, rows that cannot be collated one by one, and labels that are not the inputs.
     """
-    for dataset, _ in sets:
+    for dataset, _ in datasets:
         if not hasattr(dataset, "__len__"):
-            raise InputError("eval_dataset: expected one with a length, got a stream; give the callback texts=[...]")
+            raise InputError("eval_dataset: expected a dataset with a length, got a stream; set texts=[...] instead")
     table = token_bytes(lm.tokenizer)
-    rows = [(dataset[number], collate) for dataset, collate in sets for number in range(len(dataset))]
-    owners: list[int] = []
+    rows = [(dataset[index], collate) for dataset, collate in datasets for index in range(len(dataset))]
 
-    def make() -> list[Request]:
-        made: list[Request] = []
-        for number, (row, collate) in enumerate(rows):
-            where = f"eval_dataset, row {number}"
+    def build() -> DocumentRequests:
+        requests: list[Request] = []
+        owners: list[int] = []
+        for index, (row, collate) in enumerate(rows):
+            where = f"eval_dataset, row {index}"
             for request in _requests(_collate(collate, row, where), table, lm.max_length, where):
-                made.append(request)
-                owners.append(number)
-        if not made:
-            raise InputError("eval_dataset: expected rows with one or more targets that stand for text, got none")
-        return made
+                requests.append(request)
+                owners.append(index)
+        if not requests:
+            raise InputError("eval_dataset: expected rows with one or more targets that are text, got none")
+        # The bytes are those of the requests.
+        return DocumentRequests(requests, owners, [0] * len(rows), [0] * len(rows))
 
-    return Validation(prepare({"validation": make}), owners, len(rows))
+    return prepare_documents({VALIDATION: build})
 
 
 def _collate(collate: Any, row: Any, where: str) -> Mapping[str, Any]:
     try:
         batch: Any = collate([row])
     except Exception as error:
-        said = f"{type(error).__name__}: {reason(error)}"
-        raise InputError(f"{where}: expected a row that the collator takes by itself, got {said}") from error
+        message = f"{type(error).__name__}: {reason(error)}"
+        raise InputError(f"{where}: the collator cannot collate the row by itself: {message}") from error
     if not isinstance(batch, Mapping):
-        raise InputError(f"{where}: expected the collator to give input_ids and labels, got {type(batch).__name__}")
+        raise InputError(f"{where}: expected input_ids and labels from the collator, got {type(batch).__name__}")
     return batch
 
 
@@ -93,21 +72,17 @@ def _requests(batch: Mapping[str, Any], table: TokenBytes, max_length: int, wher
     ids = _row(batch, "input_ids", where)
     labels = _row(batch, "labels", where) if batch.get("labels") is not None else ids
     if batch.get("attention_mask") is not None and torch.as_tensor(batch["attention_mask"]).ndim == 2:
-        held = _row(batch, "attention_mask", where) != 0
-        ids, labels = ids[held], labels[held]
+        is_visible = _row(batch, "attention_mask", where) != 0
+        ids, labels = ids[is_visible], labels[is_visible]
     if len(ids) > max_length + 1:
         raise InputError(f"{where}: expected at most the model's {max_length} tokens, got {len(ids)}")
-    if len(ids) and ids.max() >= len(table):
-        raise InputError(f"{where}: expected ids below {len(table)}, got {ids.max()}")
-    wanted = labels != _IGNORED
-    if (labels[wanted] != ids[wanted]).any():
-        raise InputError(f"{where}: expected labels that are the inputs, or -100; is the collator made for masking?")
-    scored = wanted & ~table.is_special_V[ids]
-    scored[:1] = False
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], scored, [False]])))
-    for start, end in list(pairwise(edges.tolist()))[::2]:
-        num_bytes = int(table.of_targets(ids[start - 1 : end - 1], ids[start:end]).sum())
-        yield Request(ids.astype(np.int32), start, end, num_bytes)
+    has_label = labels != _IGNORED
+    if (labels[has_label] != ids[has_label]).any():
+        raise InputError(f"{where}: expected labels equal to the inputs, or -100; is the collator made for masking?")
+    if len(ids) < 2:
+        return
+    x, y = ids[None, :-1], np.where(has_label, labels, -1)[None, 1:]
+    yield from row_requests(x[0], y[0], mark_text(x, y, table, where)[0], table)
 
 
 def _row(batch: Mapping[str, Any], key: str, where: str) -> np.ndarray[Any, Any]:

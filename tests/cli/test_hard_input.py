@@ -15,7 +15,8 @@ from support.tiny_models import build_tiny_model
 from hf_core_bpb import bits_per_byte, evaluate_core
 from hf_core_bpb.cli.main import main
 from hf_core_bpb.errors import InputError, RunError
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import resolve_core
 
 CHOICE = {"query": "What is it?", "choices": ["the sea", "the river"], "gold": 0}
 
@@ -142,7 +143,7 @@ def test_logits_that_are_not_finite_are_named_by_item_and_document_and_never_rig
 
 
 def _context(tokenizer, bundle, index):
-    run = plan_core(tasks=["mine"], source="bundle", bundle=bundle)
+    run = resolve_core(CoreOptions(tasks=["mine"], source="bundle", bundle=bundle))
     data = run.load(run.tasks[0])
     return run.protocol.select("language_modeling", data.examples, None)[index].contexts[0]
 
@@ -196,7 +197,7 @@ def test_rows_outside_a_bundle_are_not_read(tokenizer, tmp_path, place):
 def test_items_are_named_by_their_place_among_all(tokenizer, tmp_path):
     rows = [{**CHOICE, "query": f"{n} is?", "choices": ["a", "b"]} for n in range(300)]
     bundle = write_bundle(tmp_path / "b", {"mine": ("multiple_choice", 0, "", rows)})
-    run = plan_core(tasks=["mine"], source="bundle", bundle=bundle)
+    run = resolve_core(CoreOptions(tasks=["mine"], source="bundle", bundle=bundle))
     shown = run.protocol.select("multiple_choice", run.load(run.tasks[0]).examples, None)
     row = int(shown[280].contexts[0].split()[0])
     rows[row] |= {"query": "", "choices": ["", ""]}

@@ -8,7 +8,8 @@ from hf_core_bpb import evaluate_core
 from hf_core_bpb.data import task_files as registry
 from hf_core_bpb.data.task_files import list_tasks
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import resolve_core
 from hf_core_bpb.evaluation.task_run import TaskStage
 from hf_core_bpb.protocols.nanochat import select_items
 
@@ -107,7 +108,7 @@ def test_all_eleven_dataset_ids_are_read_from_the_hub(hub, tiny_model, tokenizer
 
 
 def test_mmlu_takes_the_first_five_dev_rows_of_the_subject(hub):
-    run = plan_core(tasks=["mmlu"])
+    run = resolve_core(CoreOptions(tasks=["mmlu"]))
     stage = TaskStage(None, run.tasks[0], run.load(run.tasks[0]), run.protocol, None)
     for item, shots in zip(stage.items, stage.shots, strict=True):
         assert [shot.group for shot in shots] == [item.group] * 5

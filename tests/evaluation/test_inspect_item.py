@@ -10,7 +10,8 @@ from hf_core_bpb.data.task_files import list_tasks
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.core import run_core
 from hf_core_bpb.evaluation.inspect_item import inspect_item
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import resolve_core
 from hf_core_bpb.metrics.decision import choose
 from hf_core_bpb.metrics.results import CoreResult, ItemResult, TaskResult
 from hf_core_bpb.models.language_model import wrap
@@ -22,7 +23,7 @@ from hf_core_bpb.types import Scored
 @pytest.mark.parametrize("task", ["piqa", "winogrande", "squad"])
 def test_an_item_s_tokens_add_up_to_what_a_run_scores(tiny_model, tokenizer, task, protocol):
     lm = wrap(tiny_model, tokenizer)
-    run = plan_core(tasks=[task], source="demo", protocol=protocol)
+    run = resolve_core(CoreOptions(tasks=[task], source="demo", protocol=protocol))
     result, _ = run_core(Scorer(lm), run)
     for item in result.tasks[task].items[:3]:
         view = inspect_item(lm, run, item.index)

@@ -15,7 +15,8 @@ from support.trainers import logged, make_trainer
 from hf_core_bpb import CoreBpbCallback, evaluate_core
 from hf_core_bpb.cli.main import main
 from hf_core_bpb.errors import InputError, RunError
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import resolve_core
 from hf_core_bpb.evaluation.sampling import Stratum, draw_order, first_sizes, half_width, next_sizes
 
 # Core-11's items and v1 baselines, and accuracies as of a small and of a good model.
@@ -189,7 +190,7 @@ def test_what_is_not_finite_in_a_later_round_is_named_by_its_own_item(tokenizer,
     rows = [{"context": f"number {n} and the river ran to", "continuation": "the sea"} for n in range(200)]
     asked = {"tasks": ["words"], "source": "bundle", "bundle": tmp_path / "b", "max_length": 128}
     write_bundle(tmp_path / "b", {"words": ("language_modeling", 0, " ", rows)})
-    run = plan_core(**{name: asked[name] for name in ("tasks", "source", "bundle")})
+    run = resolve_core(CoreOptions(**{name: asked[name] for name in ("tasks", "source", "bundle")}))
     shown = run.protocol.select("language_modeling", run.load(run.tasks[0]).examples, None)
     place = draw_order(range(200), "words ")[40]
     row = int(shown[place].contexts[0].split()[1])

@@ -68,8 +68,10 @@ def test_the_most_surprising_are_wrong_and_shown_with_their_prompts(folder):
 
 
 def test_the_slowest_are_the_items_of_most_tokens(folder):
+    from hf_core_bpb.data.demo import DEMO_MODEL
     from hf_core_bpb.evaluation.inspect_item import inspect_item
-    from hf_core_bpb.evaluation.resolve import DEMO_MODEL, plan_core
+    from hf_core_bpb.evaluation.options import CoreOptions
+    from hf_core_bpb.evaluation.resolve import resolve_core
     from hf_core_bpb.models.loading import ModelOptions, load_language_model
 
     rows = [json.loads(line) for line in (folder / "samples" / "_surprising.jsonl").read_text().splitlines()]
@@ -79,7 +81,7 @@ def test_the_slowest_are_the_items_of_most_tokens(folder):
     lengths = {
         (task, index): max(
             option.num_context_tokens + len(option.tokens)
-            for option in inspect_item(lm, plan_core(tasks=[task], source="demo"), index).options
+            for option in inspect_item(lm, resolve_core(CoreOptions(tasks=[task], source="demo")), index).options
         )
         for task in ("boolq", "squad", "hellaswag", "arc_challenge")
         for index in range(6)

@@ -16,20 +16,19 @@ from support.tiny_models import build_tiny_model
 from support.workloads import NarrowMemory, workload
 
 from hf_core_bpb.errors import RunError
-from hf_core_bpb.evaluation.core import TextSource, prepare_bpb, prepare_core, run_bpb, run_core, score_bpb, score_core
-from hf_core_bpb.evaluation.resolve import plan_core
+from hf_core_bpb.evaluation.bpb import prepare_texts, run_texts, score_texts
+from hf_core_bpb.evaluation.core import prepare_core, run_core, score_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import TextSource, resolve_core
 from hf_core_bpb.models.language_model import wrap
 from hf_core_bpb.scoring.engine import Engine
 from hf_core_bpb.scoring.memory import auto_batch_tokens, fitting_tokens
-from hf_core_bpb.scoring.scorer import Scorer, prepare
+from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.scoring.workload import build_workload
 from hf_core_bpb.tokenization.windows import choose_windows
 from hf_core_bpb.types import Document
 
 TWO = ("torchrun", "--nproc_per_node", "2")
-
-
-def scorer(model, tokenizer, batch_tokens=None):
-    return Scorer(wrap(model, tokenizer), batch_tokens)
 
 
 def check(requests, scored):
@@ -39,39 +38,39 @@ def check(requests, scored):
         assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5, abs=2e-4)
 
 
-@pytest.mark.filterwarnings("ignore:NarrowMemory is scored without")
+@pytest.mark.filterwarnings("ignore:Fast path .* disabled for NarrowMemory")
 def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
     requests = sharing_requests()
-    narrow = scorer(NarrowMemory(build_tiny_model(), 100), tokenizer, 400)
-    with pytest.warns(UserWarning, match="a forward ran out of memory: going on with --batch-tokens") as caught:
-        scored, work = narrow.score(workload(requests))
-    messages = [str(w.message) for w in caught if "going on" in str(w.message)]
+    narrow = Scorer(NarrowMemory(build_tiny_model(), 100), 400)
+    with pytest.warns(UserWarning, match="a forward ran out of memory: continuing with `batch_tokens`") as caught:
+        scored = narrow.score(workload(requests))
+    messages = [str(w.message) for w in caught if "continuing" in str(w.message)]
     assert [message.rsplit(" ", 1)[1] for message in messages] == ["200", "100"]
-    check(requests, scored)
-    assert narrow.batch_tokens == 100
+    check(requests, scored.sums)
+    assert scored.batch_tokens == narrow.budget == 100
     # Every path once, padding aside, in spite of the interruptions.
-    assert work.forward_tokens < 1.2 * sum(len(p) for t in workload(requests).tries.values() for p in t.paths)
+    assert scored.work.forward_tokens < 1.2 * sum(len(p) for t in workload(requests).tries.values() for p in t.paths)
 
 
-@pytest.mark.filterwarnings("ignore:NarrowMemory is scored without")
+@pytest.mark.filterwarnings("ignore:Fast path .* disabled for NarrowMemory")
 def test_a_single_row_that_memory_cannot_hold_fails_in_words(tokenizer):
     with (
         pytest.warns(UserWarning, match="out of memory"),
-        pytest.raises(RunError, match="expected memory for a forward of 6[0-9] tokens, got: CUDA out of memory"),
+        pytest.raises(RunError, match="out of memory in a forward pass of 6[0-9] tokens: CUDA out of memory"),
     ):
-        scorer(NarrowMemory(build_tiny_model(), 50), tokenizer, 400).score(workload(sharing_requests()))
+        Scorer(NarrowMemory(build_tiny_model(), 50), 400).score(workload(sharing_requests()))
 
 
 def test_a_refused_shortcut_is_named_once_with_the_reason(tokenizer):
-    lm = scorer(build_tiny_model("rwkv"), tokenizer)
-    with pytest.warns(UserWarning, match="without the shortcut") as caught:
+    lm = Scorer(build_tiny_model("rwkv"))
+    with pytest.warns(UserWarning, match="disabled for RwkvForCausalLM") as caught:
         lm.score(workload(sharing_requests()))
-    assert lm.score(workload(sharing_requests()))[1].forwards > 0
-    messages = [str(w.message) for w in caught if "shortcut" in str(w.message)]
+    assert lm.score(workload(sharing_requests())).work.forwards > 0
+    messages = [str(w.message) for w in caught if "Fast path" in str(w.message)]
     assert len(messages) == len(lm.engine.refused) == len(set(messages)) >= 1
-    assert all(m.startswith("RwkvForCausalLM is scored without the shortcut '") for m in messages)
+    assert all(m.startswith("Fast path '") for m in messages)
     assert any("off by up to" in m for m in messages)
-    assert lm.backend == "full; head replayed"
+    assert lm.engine.describe() == "full; head replayed"
 
 
 def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(tokenizer):
@@ -88,16 +87,17 @@ def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(toke
 
     counting = Counting()
     first, second = build_tiny_model("llama"), build_tiny_model("gpt2")
-    core = plan_core(tasks=["piqa", "winogrande"], source="demo")
+    core = resolve_core(CoreOptions(tasks=["piqa", "winogrande"], source="demo"))
     texts = [TextSource("text", [Document("The river ran to the sea.")], "r")]
     windows = choose_windows(512, None)
     core_prepared = prepare_core(wrap(first, counting), core)
-    bpb_prepared = prepare_bpb(wrap(first, counting), texts, windows)
+    texts_prepared = prepare_texts(wrap(first, counting), texts, windows)
     calls = counting.calls
     for model in (first, second):
-        lm = Scorer(wrap(model, counting))
-        assert score_core(lm, core_prepared)[0] == run_core(scorer(model, tokenizer), core)[0]
-        assert score_bpb(lm, bpb_prepared)[0] == run_bpb(scorer(model, tokenizer), texts, windows)[0]
+        lm, scorer = wrap(model, counting), Scorer(model)
+        plain = wrap(model, tokenizer)
+        assert score_core(lm, scorer, core_prepared)[0] == run_core(plain, Scorer(model), core)[0]
+        assert score_texts(lm, scorer, texts_prepared)[0] == run_texts(plain, Scorer(model), texts, windows)[0]
     assert calls > 0
     assert counting.calls == calls
 
@@ -122,19 +122,18 @@ from support.requests import sharing_requests
 from support.workloads import NarrowMemory, workload
 from support.tiny_models import build_tiny_model
 from hf_core_bpb.distributed import leave, process_group
-from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.scoring.scorer import Scorer
 
 rank = process_group().process_index
 {model}
 warnings.simplefilter("always")
 with warnings.catch_warnings(record=True) as caught:
-    scored, work = Scorer(LanguageModel(model, None, 512, "m", "r", "t"), 400).score(workload(sharing_requests()))
+    scored = Scorer(model, 400).score(workload(sharing_requests()))
 with open(f"{{rank}}.json", "w") as file:
     json.dump({{
-        "nats": [s.total_nats for name in ("first", "second") for s in scored[name]],
+        "nats": [s.total_nats for name in ("first", "second") for s in scored.sums[name]],
         "warnings": [str(w.message) for w in caught if "memory" in str(w.message)],
-        "tokens": work.forward_tokens,
+        "tokens": scored.work.forward_tokens,
     }}, file)
 leave()
 # Threads of torch's own can abort the interpreter's shutdown.
@@ -200,12 +199,12 @@ def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
     rng = np.random.default_rng(2)
     prompt = rng.integers(0, 400, 12).tolist()
     requests = [request(prompt + rng.integers(0, 400, 30).tolist(), 12) for _ in range(5)]
-    lm = scorer(model, tokenizer, 400)
+    lm = Scorer(model, 400)
     lm._engine = Engine(model, frozenset({"tree"}), "masked")
     model.forward = narrow
-    scored, _ = lm.score(prepare({"a": lambda: requests}))
+    scored = lm.score(build_workload({"a": lambda: requests}))
     assert "tree" in lm.engine.used
-    for one, sums in zip(requests, scored["a"], strict=True):
+    for one, sums in zip(requests, scored.sums["a"], strict=True):
         expected = nats_of(build_tiny_model(), one.ids.tolist(), one.start, one.end)
         assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5)
 
@@ -256,7 +255,6 @@ from support.requests import sharing_requests
 from support.workloads import workload
 from support.tiny_models import build_tiny_model
 from hf_core_bpb.distributed import process_group
-from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.scoring.scorer import Scorer
 from hf_core_bpb.progress import SilentProgress
 
@@ -271,7 +269,7 @@ class Failing(SilentProgress):
             raise ValueError("a disk that is full on this process alone")
 
 
-scorer = Scorer(LanguageModel(model, None, 512, "m", "r", "t"), 100, Failing())
+scorer = Scorer(model, 100, Failing())
 scorer.score(workload(sharing_requests()))
 """
 

@@ -10,7 +10,7 @@ def draw(rng, count):
 
 
 def request(ids, start, num_bytes=3):
-    return Request(np.array(ids, dtype=np.int32), start, len(ids), num_bytes, 2)
+    return Request(np.array(ids, dtype=np.int32), start, len(ids), num_bytes)
 
 
 def sharing_requests():

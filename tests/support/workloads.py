@@ -2,7 +2,7 @@
 
 import torch
 
-from hf_core_bpb.scoring.scorer import prepare
+from hf_core_bpb.scoring.workload import build_workload
 
 
 class NarrowMemory(torch.nn.Module):
@@ -21,4 +21,4 @@ class NarrowMemory(torch.nn.Module):
 
 
 def workload(requests):
-    return prepare({"first": lambda: requests[:20], "second": lambda: requests[20:]})
+    return build_workload({"first": lambda: requests[:20], "second": lambda: requests[20:]})

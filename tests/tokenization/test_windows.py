@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.tokenization.encode import encode
-from hf_core_bpb.tokenization.windows import choose_windows, cut_windows, text_requests
-from hf_core_bpb.types import Document
+from hf_core_bpb.tokenization.windows import choose_windows, cut_windows, document_requests
+from hf_core_bpb.types import Document, Scored
 
 WIDE = choose_windows(100, None)
 
@@ -34,63 +34,82 @@ def test_windows_by_hand():
 
 @pytest.mark.parametrize("stride", [0, 9])
 def test_a_stride_outside_the_window_is_refused(stride):
-    with pytest.raises(InputError, match=f"--stride: expected 1 to 8 tokens .*, got {stride}"):
+    with pytest.raises(InputError, match=f"`stride`: expected 1 to 8 tokens .*, got {stride}"):
         choose_windows(8, stride)
 
 
-def test_a_document_has_one_token_in_front_and_its_text_s_bytes(tokenizer):
+def test_a_document_has_one_token_in_front_and_the_bytes_of_its_text(tokenizer):
     text = "Ärger, 海 und 🌊\r\n"
-    requests, owners = text_requests(tokenizer, [make_document(text, "here")], choose_windows(4, None), "here")
-    assert requests[0].ids[0] == tokenizer.bos_token_id
-    assert sum(r.num_bytes for r in requests) == len(text.encode()) == 22
-    assert sum(r.num_characters for r in requests) == len(text) == 16
-    assert set(owners) == {0}
-    joined = [i for r in requests for i in r.ids[r.start : r.end].tolist()]
+    built = document_requests(tokenizer, [make_document(text, "here")], choose_windows(4, None), "here")
+    assert built.requests[0].ids[0] == tokenizer.bos_token_id
+    assert built.num_bytes == [len(text.encode())] == [22]
+    assert built.num_characters == [len(text)] == [16]
+    assert set(built.owners) == {0}
+    joined = [i for r in built.requests for i in r.ids[r.start : r.end].tolist()]
     assert tokenizer.decode(joined) == text
 
 
 def test_packed_documents_follow_each_other_and_share_windows(tokenizer):
     texts = ["the river", "海", "the sea and the river ran"]
     documents = [make_document(text, "here") for text in texts]
-    requests, owners = text_requests(tokenizer, documents, choose_windows(8, None, packed=True), "here")
+    built = document_requests(tokenizer, documents, choose_windows(8, None, packed=True), "here")
+    requests = built.requests
     stream = [i for text in texts for i in encode(tokenizer, [text])[0].tolist()]
     assert requests[0].ids.tolist() == stream[:9]
     assert len({id(r.ids) for r in requests}) == -(-(len(stream) - 1) // 8) < len(requests)
-    for number, text in enumerate(texts):
-        mine = [r for r, owner in zip(requests, owners, strict=True) if owner == number]
-        assert tokenizer.decode([i for r in mine for i in r.ids[r.start : r.end].tolist()]) == text
-        assert sum(r.num_bytes for r in mine) == len(text.encode())
+    assert built.num_bytes == [len(text.encode()) for text in texts]
+    for index, text in enumerate(texts):
+        own = [r for r, owner in zip(requests, built.owners, strict=True) if owner == index]
+        assert tokenizer.decode([i for r in own for i in r.ids[r.start : r.end].tolist()]) == text
 
 
-def test_tokenised_documents_are_taken_as_they_are(tokenizer):
+def test_the_sums_of_a_document_are_those_of_its_requests_with_its_own_bytes(tokenizer):
+    texts = ["the river ran to the sea", "海"]
+    built = document_requests(
+        tokenizer, [make_document(text, "here") for text in texts], choose_windows(8, None), "here"
+    )
+    scored = [Scored(total_nats=1.0, num_tokens=r.end - r.start) for r in built.requests]
+    first, second = built.sums_by_document(scored)
+    assert (first.total_nats, first.num_bytes, first.num_characters) == (built.owners.count(0), 24, 24)
+    assert (second.total_nats, second.num_bytes, second.num_characters) == (built.owners.count(1), 3, 1)
+
+
+def test_tokenized_documents_are_taken_as_they_are(tokenizer):
     text = "the river ran, 海"
     bos = tokenizer.bos_token_id
     bare = tokenizer.encode(text, add_special_tokens=False)
-    expected, _ = text_requests(tokenizer, [make_document(text, "here")], WIDE, "here")
+    expected = document_requests(tokenizer, [make_document(text, "here")], WIDE, "here").requests[0]
     for ids in (bare, [bos, *bare]):
-        requests, _ = text_requests(tokenizer, [make_document(ids, "here")], WIDE, "here")
-        assert [r.ids.tolist() for r in requests] == [[bos, *bare]]
-        assert (requests[0].num_bytes, requests[0].num_characters) == (len(text.encode()), 0)
-        assert (requests[0].start, requests[0].end) == (expected[0].start, expected[0].end)
-    inside, _ = text_requests(tokenizer, [make_document([*bare, bos, *bare], "here")], WIDE, "here")
-    assert sum(r.end - r.start for r in inside) == 2 * len(bare)
-    assert sum(r.num_bytes for r in inside) == 2 * len(text.encode())
+        built = document_requests(tokenizer, [make_document(ids, "here")], WIDE, "here")
+        (request,) = built.requests
+        assert request.ids.tolist() == [bos, *bare]
+        assert (built.num_bytes, built.num_characters) == ([len(text.encode())], [0])
+        assert (request.start, request.end) == (expected.start, expected.end)
 
 
-def test_tokenised_documents_with_unknown_ids_are_refused(tokenizer):
+def test_special_tokens_inside_tokenized_documents_are_context(tokenizer):
+    text = "the river ran, 海"
+    bare = tokenizer.encode(text, add_special_tokens=False)
+    documents = [make_document([*bare, tokenizer.bos_token_id, *bare], "here")]
+    built = document_requests(tokenizer, documents, WIDE, "here")
+    assert sum(r.end - r.start for r in built.requests) == 2 * len(bare)
+    assert built.num_bytes == [2 * len(text.encode())]
+
+
+def test_tokenized_documents_with_unknown_ids_are_rejected(tokenizer):
     with pytest.raises(InputError, match="here, document 0: expected token ids below 298, got 298"):
-        text_requests(tokenizer, [Document("", np.array([1, 298], dtype=np.int32))], WIDE, "here")
+        document_requests(tokenizer, [Document("", np.array([1, 298], dtype=np.int32))], WIDE, "here")
+
+
+@pytest.mark.parametrize("ids", [[1, -1], [True, False], [1, 2**31], [1.0]])
+def test_lists_of_anything_but_token_ids_are_rejected(ids):
     with pytest.raises(InputError, match="here: expected text or a list of token ids, got list"):
-        make_document([1, -1], "here")
-    for ids in ([True, False], [1, 2**31], [1.0]):
-        with pytest.raises(InputError, match="expected text or a list of token ids, got list"):
-            make_document(ids, "here")
+        make_document(ids, "here")
 
 
-def test_characters_are_not_known_where_some_documents_come_tokenised(tokenizer):
+def test_characters_are_unknown_if_some_documents_come_tokenized(tokenizer):
     documents = [make_document("the river", "here"), make_document([5, 6], "here")]
-    requests, _ = text_requests(tokenizer, documents, WIDE, "here")
-    assert sum(r.num_characters for r in requests) == 0
+    assert document_requests(tokenizer, documents, WIDE, "here").num_characters == [0, 0]
 
 
 def test_eos_stands_in_where_there_is_no_bos(tokenizer):
@@ -104,11 +123,11 @@ def test_eos_stands_in_where_there_is_no_bos(tokenizer):
 
 @pytest.mark.parametrize(("text", "size"), [("abc", (1, 1)), ("éa", (1, 0)), ("海a", (1, 0)), ("🌊", (1, 0))])
 def test_without_bos_and_eos_the_first_token_is_left_out_with_its_bytes(byte_tokenizer, text, size):
-    requests, _ = text_requests(byte_tokenizer, [make_document(text, "here")], WIDE, "here")
+    built = document_requests(byte_tokenizer, [make_document(text, "here")], WIDE, "here")
     num_bytes = len(text.encode())
-    assert sum(r.end - r.start for r in requests) == num_bytes - 1
-    assert sum(r.num_bytes for r in requests) == num_bytes - size[0]
-    assert sum(r.num_characters for r in requests) == len(text) - size[1]
+    assert sum(r.end - r.start for r in built.requests) == num_bytes - 1
+    assert built.num_bytes == [num_bytes - size[0]]
+    assert built.num_characters == [len(text) - size[1]]
 
 
 def test_a_first_token_of_several_letters_takes_them_all(tokenizer):
@@ -116,14 +135,14 @@ def test_a_first_token_of_several_letters_takes_them_all(tokenizer):
 
     other = deepcopy(tokenizer)
     other.bos_token = other.eos_token = None
-    requests, _ = text_requests(other, [make_document("Question: what", "here")], WIDE, "here")
-    assert sum(r.num_bytes for r in requests) == len(": what")
+    built = document_requests(other, [make_document("Question: what", "here")], WIDE, "here")
+    assert built.num_bytes == [len(": what")]
 
 
 @pytest.mark.parametrize("text", ["", "a"])
 def test_a_document_with_nothing_to_score_is_refused(byte_tokenizer, text):
     with pytest.raises(InputError, match=f"here, document 1: expected text of two or more tokens, got {text!r}"):
-        text_requests(byte_tokenizer, [make_document("fine", "here"), make_document(text, "here")], WIDE, "here")
+        document_requests(byte_tokenizer, [make_document("fine", "here"), make_document(text, "here")], WIDE, "here")
 
 
 def test_a_lone_surrogate_is_refused():

@@ -1,0 +1,50 @@
+"""Which model to load, and how."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from hf_core_bpb.data.demo import DEMO_MODEL
+
+Quantization = Literal["4bit", "8bit"]
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What to load and how; without a `model`, the demo.
+
+    model: an id on the Hub or a folder. dtype: auto is the checkpoint's own, but float32 on a CPU. device_map: how
+    transformers spreads the model over the devices of one process. tp_plan: how over processes, each with a part of
+    every matrix. adapter: a PEFT adapter's id or folder. gguf_file: a file in the model's folder or repository.
+    allow_pickle: accept weights that are not safetensors.
+    """
+
+    model: str | None = None
+    revision: str | None = None
+    tokenizer: str | None = None
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    device_map: str | None = None
+    tp_plan: str | None = None
+    quantization: Quantization | None = None
+    adapter: str | None = None
+    attn_implementation: str | None = None
+    compile: bool = False
+    gguf_file: str | None = None
+    allow_pickle: bool = False
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the model is the one that ships with the package."""
+        return self.model is None
+
+    @property
+    def location(self) -> str:
+        """The id or folder that transformers loads from."""
+        return self.model if self.model is not None else str(DEMO_MODEL)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the model lies on this machine's disk."""
+        return Path(self.location).is_dir()
