@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.formatting import show_count
 from hf_core_bpb.scaling.laws import LAWS, RATIOS, FixedRatio, Law, find_rule
-from hf_core_bpb.scaling.plan import Plan, Request, make_plan, off_optimum
+from hf_core_bpb.scaling.plan import Plan, PlanInputs, make_plan, off_optimum
 
 RULES = (*LAWS, *RATIOS)
 GIVEN = ("compute (FLOPs)", "parameters (N)", "tokens (D)")
@@ -43,7 +43,7 @@ def plan(given: str, value: float | None, ratio: float | None, law: str) -> Plan
             raise InputError(f"{name}: expected a number above 0 and below 1e40, got {number:g}")
     rule = find_rule(law)
     known = dict(zip(GIVEN, ("flops", "parameters", "tokens"), strict=True))[given]
-    made = make_plan(Request(**{known: value}, ratio=ratio), rule)
+    made = make_plan(PlanInputs(**{known: value}, ratio=ratio), rule)
     return Planned(rule, made, _rows(made), _beside(rule, made.flops), _warnings(rule, made))
 
 
