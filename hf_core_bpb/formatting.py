@@ -34,6 +34,7 @@ def read_count(text: object, name: str) -> int | None:
 def show_count(value: float) -> str:
     """Return a number of parameters or tokens as people write it."""
     for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
+        # 999.5M and more round to 1B, not to 1e+03M.
+        if value >= 0.9995 * size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"

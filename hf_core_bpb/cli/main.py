@@ -17,7 +17,7 @@ COMMANDS = {
     "report": "report",
     "publish": "publish",
     "install-metric": "install_metric",
-    "scaling": "subcommands",
+    "scaling": "scaling",
 }
 
 

@@ -26,7 +26,7 @@ def save_plots(
         "fit": lambda axes: _draw_fit(axes, fit, unit),
         "residuals": lambda axes: _draw_residuals(axes, fit),
     }
-    if isoflops.valleys:
+    if isoflops.curves:
         drawings["isoflop"] = lambda axes: _draw_valleys(axes, fit, isoflops, unit)
     if frontier is not None:
         best = frontier
@@ -71,9 +71,9 @@ def _draw_residuals(axes: Axes, fit: ParametricFit) -> None:
 def _draw_valleys(axes: Axes, fit: ParametricFit, isoflops: IsoFlops, unit: str) -> None:
     import matplotlib as mpl
 
-    colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.9, len(isoflops.valleys)))
-    for valley, colour in zip(isoflops.valleys, colours, strict=True):
-        runs = sorted((fit.runs[i] for i in valley.places), key=lambda run: run.parameters)
+    colours = mpl.colormaps["viridis"](np.linspace(0.1, 0.9, len(isoflops.curves)))
+    for valley, colour in zip(isoflops.curves, colours, strict=True):
+        runs = sorted((fit.runs[i] for i in valley.indices), key=lambda run: run.parameters)
         sizes = [run.parameters for run in runs]
         axes.scatter(sizes, [run.loss for run in runs], s=12, color=colour, label=f"{valley.flops:.1e} FLOPs")
         grid = np.geomspace(sizes[0], sizes[-1], 100)
@@ -94,7 +94,7 @@ def _draw_valleys(axes: Axes, fit: ParametricFit, isoflops: IsoFlops, unit: str)
 def _draw_frontier(axes: Axes, fit: ParametricFit, frontier: Frontier, unit: str) -> None:
     flops = np.array([run.flops for run in fit.runs])
     axes.scatter(flops, [run.loss for run in fit.runs], s=8, color=_INK, alpha=0.35, label="runs")
-    best = [fit.runs[i] for i in frontier.places]
+    best = [fit.runs[i] for i in frontier.indices]
     axes.scatter(
         [run.flops for run in best], [run.loss for run in best], s=20, color=_WARN, label="best of each budget"
     )

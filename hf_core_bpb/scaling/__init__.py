@@ -1,1 +1,1 @@
-"""Counts that scaling is read against, and laws fitted from runs."""
+"""Scaling: parameter and FLOP counts, laws fitted to runs, training plans and forecasts."""

@@ -1,4 +1,4 @@
-"""How many parameters a model has, under each convention that the literature divides tokens by."""
+"""The number of parameters of a model, under each convention of the literature for tokens per parameter."""
 
 import math
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class ParameterCounts:
-    """N under its conventions; tied weights are one parameter.
+    """N under each convention; tied weights count once.
 
-    total: all of them. non_embedding: without token and position embeddings (Kaplan, arXiv:2001.08361).
-    matmul: weights that a token is multiplied with, the head included even where it is tied (nanochat).
+    total: all parameters. non_embedding: without token and position embeddings (Kaplan, arXiv:2001.08361).
+    matmul: weights of matrix multiplications, including the head even where it is tied (nanochat).
     active: the total without the experts that a token does not visit.
     """
 
@@ -23,7 +23,7 @@ class ParameterCounts:
 
 
 def count_parameters(model: torch.nn.Module) -> ParameterCounts:
-    """Return the counts of a causal language model of transformers."""
+    """Count the parameters of a causal language model of transformers."""
     parameters = dict(model.named_parameters())
     total = sum(_size(p) for p in parameters.values())
     embeddings = {
@@ -36,17 +36,17 @@ def count_parameters(model: torch.nn.Module) -> ParameterCounts:
     get_head: Any = getattr(model, "get_output_embeddings", None)
     head = get_head() if get_head is not None else None
     tied_head = embeddings.get(id(head.weight), 0) if head is not None else 0
-    idle = sum(_size(p) for name, p in parameters.items() if ".experts." in name) * _idle_share(model)
-    return ParameterCounts(total, total - sum(embeddings.values()), matrices + tied_head, round(total - idle))
+    unvisited = sum(_size(p) for name, p in parameters.items() if ".experts." in name) * _unvisited_share(model)
+    return ParameterCounts(total, total - sum(embeddings.values()), matrices + tied_head, round(total - unvisited))
 
 
 def _size(parameter: torch.nn.Parameter) -> int:
-    # bitsandbytes packs two weights of 4 bits into a byte, and keeps the shape that they had.
+    # bitsandbytes packs two 4-bit weights into a byte, and stores the original shape.
     packed: Any = getattr(parameter, "quant_state", None)
     return int(math.prod(packed.shape)) if packed is not None else parameter.numel()
 
 
-def _idle_share(model: torch.nn.Module) -> float:
+def _unvisited_share(model: torch.nn.Module) -> float:
     config: Any = getattr(model, "config", None)
     text = config.get_text_config() if config is not None else None
     experts = getattr(text, "num_local_experts", None) or getattr(text, "num_experts", None)

@@ -1,1 +1,1 @@
-"""Three calculators for people who try the numbers in a browser: what they compute, and the app around them."""
+"""The Gradio app of the metrics' Spaces: three calculators (bits, planner, dashboard) and the tabs around them."""

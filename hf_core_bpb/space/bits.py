@@ -1,4 +1,4 @@
-"""The bits-per-byte calculator: one measure of loss in, all others out, with the text's own bytes (pure)."""
+"""The bits-per-byte calculator: converts one measure of loss into all others (pure)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,23 +8,23 @@ from hf_core_bpb.metrics.compressors import measure_compressors
 from hf_core_bpb.metrics.conversions import quantities_of, sums_of
 from hf_core_bpb.types import Document
 
-# What gzip, bzip2 and xz write around their data is then less than a few per cent of it.
-_TELLING_BYTES = 2000
+# From this size on, the headers of gzip, bzip2 and xz are at most a few percent of the compressed text.
+_MIN_COMPRESSED_BYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Bits:
-    """Every measure that follows, what compressors need for the same text, and how to read it."""
+class BitsResult:
+    """Every measure that follows from the inputs, bits per byte by compressor, and an interpretation."""
 
     quantities: Mapping[str, float]
     compressors: Mapping[str, float]
-    reading: str
+    interpretation: str
 
 
-def calculate(quantity: str, value: float | None, tokens: int | None, num_bytes: int | None, text: str) -> Bits:
-    """Return what a loss amounts to; bytes and characters are those of the text where there is one.
+def calculate(quantity: str, value: float | None, tokens: int | None, num_bytes: int | None, text: str) -> BitsResult:
+    """Convert a loss into every other measure; a text, if given, determines the bytes and characters.
 
-    Raises InputError for what is missing or does not fit.
+    Raises InputError for missing and invalid values.
     """
     if value is None:
         raise InputError(f"{quantity}: expected a number, got none")
@@ -33,11 +33,11 @@ def calculate(quantity: str, value: float | None, tokens: int | None, num_bytes:
         num_bytes, characters = _count(text)
     quantities = quantities_of(sums_of(quantity, value, tokens, num_bytes, characters))
     compressors = measure_compressors([Document(text)]) if text else {}
-    return Bits(quantities, compressors, _read(quantities.get("bits per byte"), compressors, num_bytes))
+    return BitsResult(quantities, compressors, _interpret(quantities.get("bits per byte"), compressors, num_bytes))
 
 
 def count_text(text: str) -> str:
-    """Return the UTF-8 bytes of a text as a field shows them, empty for none."""
+    """Return the UTF-8 bytes of a text as its field shows them, empty for an empty text."""
     return str(_count(text)[0]) if text else ""
 
 
@@ -46,24 +46,27 @@ def _count(text: str) -> tuple[int, int]:
         return len(text.encode()), len(text)
     except UnicodeEncodeError as error:
         raise InputError(
-            f"text: expected characters that UTF-8 has bytes for, got {error.object[error.start]!r}"
+            f"text: expected characters that UTF-8 can encode, got {error.object[error.start]!r}"
         ) from None
 
 
-def _read(bpb: float | None, compressors: Mapping[str, float], num_bytes: int | None) -> str:
+def _interpret(bpb: float | None, compressors: Mapping[str, float], num_bytes: int | None) -> str:
     if bpb is None:
-        return "Bits per byte need the number of bytes: paste the text, or say how many there are."
-    if bpb >= 8:
-        reading = "At 8 bits per byte or more the model is no better than knowing nothing of the text."
-    elif bpb >= 2:
-        reading = "Below 8, which is to know nothing; general compressors reach some 2 to 3 on plain English."
-    elif bpb >= 1:
-        reading = "Below what general compressors reach on plain English; good models need less than 1 there."
-    else:
-        reading = "Below 1: what good models need for plain English."
+        return "Bits per byte need the number of bytes: paste the text, or enter its bytes."
+    text = _interpret_level(bpb)
     if compressors and num_bytes is not None:
-        name, best = min(compressors.items(), key=lambda item: item[1])
-        reading += f" For this very text {name} needs {best:.2f}."
-        if num_bytes < _TELLING_BYTES:
-            reading += f" Of so short a text ({num_bytes:,} bytes) much of that is headers."
-    return reading
+        name, lowest = min(compressors.items(), key=lambda item: item[1])
+        text += f" On this text {name} reaches {lowest:.2f}."
+        if num_bytes < _MIN_COMPRESSED_BYTES:
+            text += f" The text is short ({num_bytes:,} bytes), so headers are a large part of that."
+    return text
+
+
+def _interpret_level(bpb: float) -> str:
+    if bpb >= 8:
+        return "8 bits per byte is chance: the model is no better than uniformly random bytes."
+    if bpb >= 2:
+        return "Better than chance (8); general compressors reach about 2 to 3 on plain English."
+    if bpb >= 1:
+        return "Better than general compressors on plain English; good models reach less than 1."
+    return "Below 1, as good models reach on plain English."

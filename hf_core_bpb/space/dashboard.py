@@ -1,4 +1,4 @@
-"""The CORE dashboard: accuracies in, centered scores and CORE out, beside models that are published (pure)."""
+"""The CORE dashboard: centers given accuracies and compares their CORE with published models (pure)."""
 
 import csv
 import json
@@ -14,8 +14,8 @@ from hf_core_bpb.metrics.core import AccuracyScores, score_accuracies
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """CORE as its authors print it, by version of the baselines, None where they print none."""
+class PublishedModel:
+    """CORE as published by its authors, by version of the baselines; v2 is None where it is unpublished."""
 
     model: str
     v1: float
@@ -23,25 +23,25 @@ class Published:
     source: str
 
 
-def read_published() -> list[Published]:
+def read_published() -> list[PublishedModel]:
     """Return the published models, lowest CORE first."""
     with (Path(__file__).parent / "published.csv").open(encoding="utf-8", newline="") as file:
         rows = [
-            Published(row["model"], float(row["v1"]), float(row["v2"]) if row["v2"] else None, row["source"])
+            PublishedModel(row["model"], float(row["v1"]), float(row["v2"]) if row["v2"] else None, row["source"])
             for row in csv.DictReader(file)
         ]
     return sorted(rows, key=lambda row: row.v1)
 
 
-def guessing(suite: str) -> str:
-    """Return the lines of a suite with what guessing gives, to be written over."""
+def baseline_lines(suite: str) -> str:
+    """Return one line per task of a suite with its random baseline, as a form to overwrite."""
     return "\n".join(f"{task.name}, {task.baselines['v1']:g}" for task in members(list_tasks(), suite))
 
 
 def read_lines(text: str) -> AccuracyScores:
-    """Return the scores of lines of a task's name and its accuracy, a fraction or a percentage with its sign.
+    """Parse lines of a task name and its accuracy, a fraction or a percentage with its sign.
 
-    Raises InputError with the number of the line that does not fit.
+    Raises InputError with the number of the invalid line.
     """
     accuracies: dict[str, float] = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -50,29 +50,29 @@ def read_lines(text: str) -> AccuracyScores:
             continue
         if len(words) != 2:
             raise InputError(f"line {number}: expected a task and its accuracy, got {line.strip()[:60]!r}")
-        name, written = words
+        name, accuracy = words
         if name in accuracies:
             raise InputError(f"line {number}: expected each task once, got {name} again")
         try:
-            accuracies[name] = float(written.removesuffix("%")) / (100 if written.endswith("%") else 1)
+            accuracies[name] = float(accuracy.removesuffix("%")) / (100 if accuracy.endswith("%") else 1)
         except ValueError:
-            raise InputError(f"line {number}: expected a number for {name}, got {written[:40]!r}") from None
+            raise InputError(f"line {number}: expected a number for {name}, got {accuracy[:40]!r}") from None
     return score_accuracies(accuracies)
 
 
-def lines_of_results(content: str) -> str:
-    """Return the lines of a results.json. Raises InputError for a file that is none."""
+def lines_from_results(content: str) -> str:
+    """Return the task lines of a results.json. Raises InputError for any other content."""
     try:
         tasks: Any = json.loads(content)["core"]["tasks"]
         lines = [f"{name}, {float(task['accuracy']):.6f}" for name, task in tasks.items()]
         read_lines("\n".join(lines))
         return "\n".join(lines)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
-        raise InputError("results.json: expected one with the accuracies of CORE's tasks, got something else") from None
+        raise InputError("results.json: expected the accuracies of CORE tasks, got something else") from None
 
 
-def table(scores: AccuracyScores) -> list[list[str]]:
-    """Return a row for each task: accuracy, and centered score by both versions with the baseline behind it."""
+def score_table(scores: AccuracyScores) -> list[list[str]]:
+    """Return one row per task: accuracy, and the centered score with its baseline by both versions."""
     v1, v2 = scores.centered("v1"), scores.centered("v2")
     baselines = {name: task.baselines for name, task in scores.tasks.items()}
     return [
@@ -87,19 +87,17 @@ def table(scores: AccuracyScores) -> list[list[str]]:
 
 
 def headline(scores: AccuracyScores) -> str:
-    """Return what the accuracies amount to, and what that may be called."""
+    """Return the mean centered accuracies as a heading, called CORE only for all of its tasks."""
     v1, v2 = scores.core_by("v1"), scores.core_by("v2")
     if scores.suite == "core-22":
         return f"## CORE {v1:.4f} (v1), {v2:.4f} (v2)"
-    called = f"the mean of {scores.suite}" if scores.suite else f"the mean of {len(scores.accuracies)} tasks"
-    return (
-        f"## {v1:.4f} (v1), {v2:.4f} (v2)\n{called}, which is not CORE: that is the mean over all of DCLM's 22 tasks."
-    )
+    tasks = scores.suite or f"{len(scores.accuracies)} tasks"
+    return f"## {v1:.4f} (v1), {v2:.4f} (v2)\nThis is the mean of {tasks}, not CORE, the mean of all 22 tasks of DCLM."
 
 
-def beside(scores: AccuracyScores) -> Mapping[str, float]:
-    """Return CORE (v1) by model, these accuracies among the published; empty where they are not CORE's tasks."""
+def compare_with_published(scores: AccuracyScores) -> Mapping[str, float]:
+    """Return CORE (v1) by model, for these accuracies and the published models; empty for other tasks than CORE's."""
     if scores.suite != "core-22":
         return {}
-    known = {row.model: row.v1 for row in read_published()}
-    return dict(sorted({**known, "yours": scores.core_by("v1")}.items(), key=lambda item: item[1]))
+    published = {row.model: row.v1 for row in read_published()}
+    return dict(sorted({**published, "yours": scores.core_by("v1")}.items(), key=lambda item: item[1]))

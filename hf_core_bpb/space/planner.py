@@ -1,20 +1,23 @@
-"""The compute planner: compute, size or tokens in, the rest under a named law out (pure)."""
+"""The compute planner: completes a training plan from compute, size or tokens under a named law (pure)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.formatting import show_count
 from hf_core_bpb.scaling.laws import LAWS, RATIOS, FixedRatio, Law, find_rule
-from hf_core_bpb.scaling.plan import Plan, Request, make_plan, off_optimum
+from hf_core_bpb.scaling.plan import Plan, PlanInputs, make_plan, off_optimum
 
 RULES = (*LAWS, *RATIOS)
-GIVEN = ("compute (FLOPs)", "parameters (N)", "tokens (D)")
-_COUNTED = {"total": "all parameters", "matmul": "weight matrices and head, no embeddings"}
+# The choices of the form, with the field of PlanInputs that each one sets.
+_FIELDS = {"compute (FLOPs)": "flops", "parameters (N)": "parameters", "tokens (D)": "tokens"}
+QUANTITIES = tuple(_FIELDS)
+_CONVENTIONS = {"total": "all parameters", "matmul": "weight matrices and head, no embeddings"}
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A plan as rows of a table, smaller and larger models beside it, and what to be warned of."""
+class PlanTables:
+    """A plan as rows of text, smaller and larger models at the same compute, and warnings."""
 
     rule: Law | FixedRatio
     plan: Plan
@@ -23,73 +26,68 @@ class Planned:
     warnings: list[str]
 
 
-def counted(law: str) -> str:
-    """Return what a law's N counts, in words."""
-    rule = find_rule(law)
-    return f"N counts {_COUNTED[rule.convention]}. Source: {rule.source}."
+def describe_rule(name: str) -> str:
+    """Return a sentence with what the N of a rule counts, and its source."""
+    rule = find_rule(name)
+    return f"N counts {_CONVENTIONS[rule.convention]}. Source: {rule.source}."
 
 
-def plan(given: str, value: float | None, ratio: float | None, law: str) -> Planned:
-    """Return the plan for compute, parameters or tokens, at a ratio or, without one, at the law's optimum.
+def plan(quantity: str, value: float | None, ratio: float | None, law: str) -> PlanTables:
+    """Plan from compute, parameters or tokens, at a ratio or, without one, at the optimum of the law.
 
-    Raises InputError for what is missing or does not fit.
+    Raises InputError for missing and invalid values.
     """
-    if given not in GIVEN:
-        raise InputError(f"given: expected one of {', '.join(GIVEN)}, got {given!r}")
+    if quantity not in _FIELDS:
+        raise InputError(f"quantity: expected one of {', '.join(_FIELDS)}, got {quantity!r}")
     if value is None:
-        raise InputError(f"{given}: expected a number, got none")
-    for name, number in ((given, value), ("tokens per parameter", ratio)):
+        raise InputError(f"{quantity}: expected a number, got none")
+    for name, number in ((quantity, value), ("tokens per parameter", ratio)):
         if number is not None and not 1e-3 < number < 1e40:
             raise InputError(f"{name}: expected a number above 0 and below 1e40, got {number:g}")
     rule = find_rule(law)
-    known = dict(zip(GIVEN, ("flops", "parameters", "tokens"), strict=True))[given]
-    made = make_plan(Request(**{known: value}, ratio=ratio), rule)
-    return Planned(rule, made, _rows(made), _beside(rule, made.flops), _warnings(rule, made))
+    result = make_plan(PlanInputs(**{_FIELDS[quantity]: value}, ratio=ratio), rule)
+    return PlanTables(rule, result, _rows(result), _off_optimum_rows(rule, result.flops), _warnings(rule, result))
 
 
-def _rows(made: Plan) -> list[list[str]]:
-    best, counted = made.optimum, _COUNTED[made.convention]
+def _rows(plan: Plan) -> list[list[str]]:
+    best = plan.optimum
     rows = [
-        ["compute, 6 N D (FLOPs)", f"{made.flops:.3g}", ""],
-        [f"N ({counted})", show_count(made.parameters), ""],
-        ["D (tokens)", show_count(made.tokens), ""],
-        ["D / N", f"{made.ratio:.3g}", ""],
+        ["compute, 6 N D (FLOPs)", f"{plan.flops:.3g}", ""],
+        [f"N ({_CONVENTIONS[plan.convention]})", show_count(plan.parameters), ""],
+        ["D (tokens)", show_count(plan.tokens), ""],
+        ["D / N", f"{plan.ratio:.3g}", ""],
         ["optimal N at this compute", show_count(best.parameters), _interval(best.parameters_ci95, show_count)],
         ["optimal D at this compute", show_count(best.tokens), _interval(best.tokens_ci95, show_count)],
         ["optimal D / N", f"{best.ratio:.3g}", _interval(best.ratio_ci95, "{:.3g}".format)],
     ]
-    if made.wasted is not None:
-        rows.append(["compute that the optimum saves", f"{made.wasted:.1%}", ""])
+    if plan.wasted is not None:
+        rows.append(["compute that the optimum saves", f"{plan.wasted:.1%}", ""])
     return rows
 
 
-def _interval(values: tuple[float, float] | None, show: object) -> str:
-    return "" if values is None or not callable(show) else f"{show(values[0])} to {show(values[1])}"
+def _interval(values: tuple[float, float] | None, show: Callable[[float], str]) -> str:
+    return "" if values is None else f"{show(values[0])} to {show(values[1])}"
 
 
-def _beside(rule: Law | FixedRatio, flops: float) -> list[list[str]]:
+def _off_optimum_rows(rule: Law | FixedRatio, flops: float) -> list[list[str]]:
     if not isinstance(rule, Law):
         return []
     return [
-        [f"{row.times:g}", show_count(row.parameters), show_count(row.tokens), f"{row.wasted:.1%}"]
-        for row in off_optimum(rule, flops)
+        [f"{model.times:g}", show_count(model.parameters), show_count(model.tokens), f"{model.wasted:.1%}"]
+        for model in off_optimum(rule, flops)
     ]
 
 
-def _warnings(rule: Law | FixedRatio, made: Plan) -> list[str]:
+def _warnings(rule: Law | FixedRatio, plan: Plan) -> list[str]:
     if not isinstance(rule, Law):
-        return [
-            f"{rule.name} is a ratio, not a law: it has no loss to draw, and nothing is said of what leaving it costs."
-        ]
+        return [f"{rule.name} is a ratio, not a law: it predicts neither a loss nor the cost of another ratio."]
     warnings = []
-    if made.extrapolated:
+    if plan.extrapolated:
         low, high = rule.flops_range
         warnings.append(
-            f"{made.flops:.2g} FLOPs lie outside of the {low:.0e} to {high:.0e} that {rule.name} was fitted on: "
-            "this is extrapolated."
+            f"{plan.flops:.2g} FLOPs are outside the {low:.0e} to {high:.0e} that {rule.name} was fitted on: "
+            "this is an extrapolation."
         )
     if rule.uncertainty is None:
-        warnings.append(
-            f"{rule.name} comes without intervals; as printed, its constants are too rounded to extrapolate."
-        )
+        warnings.append(f"{rule.name} has no intervals, and its printed constants are too rounded to extrapolate.")
     return warnings

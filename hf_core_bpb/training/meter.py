@@ -8,7 +8,7 @@ import torch
 
 from hf_core_bpb.distributed import process_group, sum_over_processes
 from hf_core_bpb.models.inspect import processes_per_copy
-from hf_core_bpb.scaling.flops import peak_flops, six_n_d, training_flops_a_token
+from hf_core_bpb.scaling.flops import peak_flops, six_n_d, training_flops_per_token
 from hf_core_bpb.scaling.laws import Convention, FixedRatio, Law
 from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.training.token_counter import TokenCounter
@@ -127,7 +127,7 @@ class Meter:
 def _flops_by_length(model: torch.nn.Module) -> tuple[float, float] | None:
     """Return the constant part of a training token's FLOPs, and what each token of its row adds."""
     short, long = _FLOP_LENGTHS
-    at_short, at_long = (training_flops_a_token(model, length) for length in _FLOP_LENGTHS)
+    at_short, at_long = (training_flops_per_token(model, length) for length in _FLOP_LENGTHS)
     if at_short is None or at_long is None:
         return None
     by_length = (at_long - at_short) / (long - short)

@@ -1,4 +1,4 @@
-"""The Space of the metric bpb: the calculators of hf_core_bpb, bits per byte first."""
+"""The Space of the metric bpb: the calculators of hf_core_bpb, opened at bits per byte."""
 
 from hf_core_bpb.space.app import build_app
 

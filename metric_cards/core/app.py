@@ -1,4 +1,4 @@
-"""The Space of the metric core: the calculators of hf_core_bpb, CORE first."""
+"""The Space of the metric core: the calculators of hf_core_bpb, opened at CORE."""
 
 from hf_core_bpb.space.app import build_app
 

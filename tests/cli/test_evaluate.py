@@ -190,7 +190,7 @@ def test_a_task_file_of_ones_own_runs(hub, tmp_path):
             "--model: expected a causal language model at 'nobody/none', got: nobody/none is not a local folder",
         ),
         (["--tasks", "nope"], "--tasks: expected names of the task folder (agi_eval_lsat_ar, arc_challenge,"),
-        (["--text", "gone.txt"], "--text: expected a file, FILE.jsonl"),
+        (["--text", "gone.txt"], "--text: no such file: 'gone.txt'; expected a file, FILE.jsonl"),
         (["--max-length", "2048"], "--max-length: expected at most the model's 1024 positions, got 2048"),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_failure_of_one_process_is_the_failure_of_all(hub, tmp_path):
         cwd=tmp_path,
     )
     assert finished.returncode != 0
-    assert finished.stderr.count("hf-core-bpb: failed: model: expected finite logits, got a loss of nan") == 1
+    assert finished.stderr.count("hf-core-bpb: failed: the model's logits are not finite: loss of NaN") == 1
 
 
 def test_options_reach_the_run(hub, tmp_path):
@@ -267,18 +267,18 @@ def test_options_reach_the_run(hub, tmp_path):
     assert "|dtype:bfloat16|truncation:left|data:" in results["signature"]
     again = run_command("--model", "tiny", "--eval", "bpb", "--output", "out", cwd=tmp_path)
     assert again.returncode == 2
-    assert "expected a folder without results (or --overwrite), got out" in again.stderr
+    assert "--output: out holds results; choose another folder, or set --overwrite" in again.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--eval", "core", "--text", "a.txt"], "--text: expected --eval to hold bpb, got --eval core"),
-        (["--eval", "core", "--stride", "3"], "--stride: expected --eval to hold bpb, got --eval core"),
-        (["--eval", "core", "--documents", "alone"], "--documents: expected --eval to hold bpb, got --eval core"),
-        (["--eval", "bpb", "--limit", "3"], "--limit: expected --eval to hold core, got --eval bpb"),
-        (["--eval", "bpb", "--suite", "core-11"], "--suite: expected --eval to hold core, got --eval bpb"),
-        (["--eval", "bpb", "--protocol", "dclm"], "--protocol: expected --eval to hold core, got --eval bpb"),
+        (["--eval", "core", "--text", "a.txt"], "--text: expected --eval to contain bpb, got --eval core"),
+        (["--eval", "core", "--stride", "3"], "--stride: expected --eval to contain bpb, got --eval core"),
+        (["--eval", "core", "--documents", "alone"], "--documents: expected --eval to contain bpb, got --eval core"),
+        (["--eval", "bpb", "--limit", "3"], "--limit: expected --eval to contain core, got --eval bpb"),
+        (["--eval", "bpb", "--suite", "core-11"], "--suite: expected --eval to contain core, got --eval bpb"),
+        (["--eval", "bpb", "--protocol", "dclm"], "--protocol: expected --eval to contain core, got --eval bpb"),
         (["--suite", "core-11", "--tasks", "piqa"], "--suite: expected a suite or --tasks, got both"),
         (["--revision", "main"], "--revision: expected --model with it, got none"),
     ],
@@ -300,5 +300,5 @@ def test_a_hub_core_22_says_where_its_rows_are_not_the_bundle_s(hub, tmp_path):
     finished = run_command("--model", "tiny", "--suite", "core-22", "--baselines", "v2", cwd=tmp_path)
     # Only some of the 22 datasets are on this Hub: the run ends there, after the warnings.
     assert finished.returncode == 2
-    assert "warning: commonsense_qa: rows from the Hub are not those of the CORE bundle" in finished.stderr
-    assert "warning: agi_eval_lsat_ar: baselines v2 (0.25) were made for the bundle's options" in finished.stderr
+    assert "warning: commonsense_qa: rows from the Hub differ from those of the CORE bundle" in finished.stderr
+    assert "warning: agi_eval_lsat_ar: baselines v2 (0.25) belong to the bundle's options" in finished.stderr

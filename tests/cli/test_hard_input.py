@@ -75,7 +75,7 @@ def test_a_tokenizer_without_bos_eos_and_pad_scores_what_can_be_predicted(byte_t
 def test_ids_beyond_the_model_s_embedding_are_refused_and_spare_ones_are_not(tokenizer):
     config = build_tiny_model().config
     config.vocab_size = 120
-    with pytest.raises(InputError, match=r"tokenizer: expected ids below the model's 120, got \d+"):
+    with pytest.raises(InputError, match=r"`tokenizer`: expected ids below the model's 120, got \d+"):
         bits_per_byte(type(build_tiny_model())(config).eval(), tokenizer, ["the sea and the river"])
     assert len(tokenizer) < 400 == build_tiny_model().config.vocab_size
 
@@ -135,7 +135,7 @@ def test_logits_that_are_not_finite_are_named_by_item_and_document_and_never_rig
         for index, item in enumerate(core_of(tokenizer, tmp_path / "a", rows, "language_modeling").tasks["mine"].items)
         if item.options[0].num_tokens and "Q" in _context(tokenizer, tmp_path / "a", index)
     ]
-    said = f"for 2 of the 4 requests of a forward \\(mine, items {wanted[0]}, {wanted[1]}\\)"
+    said = f"for 2 of the 4 requests of a forward pass \\(mine, items {wanted[0]}, {wanted[1]}\\)"
     with pytest.raises(RunError, match=said):
         core_of(tokenizer, tmp_path / "b", rows, "language_modeling", model=broken_model(letter), batch_tokens=4096)
     with pytest.raises(RunError, match="texts, documents 1"):
@@ -227,7 +227,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_anything_is_scored(t
     for place in places:
         assert main(["--output", str(place), "--quiet"]) == 2
         said = capsys.readouterr().err
-        assert "--output: expected a folder that can be written, got" in said
+        assert "--output: expected a writable folder, got" in said
         assert said.count("\n") == 1
 
 

@@ -10,11 +10,12 @@ import zlib
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from support.command import run_command
 from support.interrupted_runs import ONE_THREAD, OPTIONS, results_of, rows_of, start, wait_for_rows
 
 from hf_core_bpb.errors import InputError, RunError
-from hf_core_bpb.results.folder import check_output, lock_output
+from hf_core_bpb.results.folder import RunFolder
 from hf_core_bpb.scoring.journal import open_journal
 from hf_core_bpb.types import Scored, Work
 
@@ -85,7 +86,7 @@ def test_a_run_that_writes_over_another_goes_on_too(tmp_path, whole):
 
 
 def test_a_run_that_ended_before_its_page_was_written_is_finished(tmp_path, whole, monkeypatch):
-    from hf_core_bpb.cli import evaluate as command
+    from hf_core_bpb.cli import run_evaluation
     from hf_core_bpb.cli.main import main
 
     arguments = ["--output", str(tmp_path / "run"), *OPTIONS]
@@ -94,38 +95,37 @@ def test_a_run_that_ended_before_its_page_was_written_is_finished(tmp_path, whol
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "write_page", stop)
+        patched.setattr(run_evaluation, "write_page", stop)
         assert main(arguments) == 130
     assert (tmp_path / "run" / "results.json").exists()
     assert main(arguments) == 0
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["report.html", "results.json", "samples"]
 
 
-def test_work_on_texts_of_the_same_content_is_counted_once_after_a_resume(tmp_path, tokenizer):
+def test_work_on_texts_of_the_same_content_is_counted_once_after_a_resume(tmp_path):
     from support.tiny_models import build_tiny_model
 
-    from hf_core_bpb.models.language_model import wrap
-    from hf_core_bpb.scoring.scorer import Scorer, prepare
+    from hf_core_bpb.scoring.scorer import Scorer
+    from hf_core_bpb.scoring.workload import build_workload
     from hf_core_bpb.types import Request
 
     ids = np.arange(1, 40, dtype=np.int32)
-    workload = prepare({name: lambda: [Request(ids, 1, 39, 38)] for name in ("a", "b")})
-    first = Scorer(wrap(build_tiny_model(), tokenizer), 400, journal=open_journal(tmp_path / "x", RUN))
-    _, work = first.score(workload)
-    again = Scorer(wrap(build_tiny_model(), tokenizer), 400, journal=open_journal(tmp_path / "x", RUN))
-    assert again.score(workload)[1] == work
+    workload = build_workload({name: lambda: [Request(ids, 1, 39, 38)] for name in ("a", "b")})
+    first = Scorer(build_tiny_model(), 400, journal=open_journal(tmp_path / "x", RUN)).score(workload)
+    again = Scorer(build_tiny_model(), 400, journal=open_journal(tmp_path / "x", RUN)).score(workload)
+    assert again.work == first.work
 
 
 def test_a_journal_without_its_run_or_with_a_stranger_s_file_is_refused(tmp_path):
     journal = open_journal(tmp_path / "x", RUN)
     journal.record(0, "stage", {0: Scored(1.0, 1, 1, 1, True)}, Work(1, 2, 3))
     (tmp_path / "x" / "partial" / "notes.jsonl").write_text("hi\n")
-    with pytest.raises(InputError, match=r"notes.jsonl: expected a folder of this run's alone, got this file"):
+    with pytest.raises(InputError, match=r"notes.jsonl: not a file of this run"):
         open_journal(tmp_path / "x", RUN)
     (tmp_path / "x" / "partial" / "notes.jsonl").unlink()
     assert open_journal(tmp_path / "x", RUN).scored == {"stage": {0: Scored(1.0, 1, 1, 1, True)}}
     (tmp_path / "x" / "partial" / "run.json").unlink()
-    with pytest.raises(InputError, match=r"expected run.json beside 0001-0000.jsonl, got none"):
+    with pytest.raises(InputError, match=r"run.json is missing beside 0001-0000.jsonl"):
         open_journal(tmp_path / "x", {"model": "other", "requests": "r"})
 
 
@@ -134,7 +134,7 @@ def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp
 
     # A file may grow no further than this, as on a disk that is full; what torch writes while it is imported may.
     limited = (
-        "import resource, signal, sys\nimport hf_core_bpb.cli.evaluate\nfrom hf_core_bpb.cli.main import main\n"
+        "import resource, signal, sys\nimport hf_core_bpb.cli.run_evaluation\nfrom hf_core_bpb.cli.main import main\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nsys.exit(main(sys.argv[1:]))"
     )
@@ -143,8 +143,8 @@ def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp
         env=os.environ | ONE_THREAD, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert ended.returncode == 1
-    assert "failed: --output: expected to write to" in ended.stderr
-    assert f"What is scored is kept: the same command with --output {folder} goes on." in ended.stderr
+    assert "failed: --output: cannot write to" in ended.stderr
+    assert f"Progress saved. Run the same command with --output {folder} to resume." in ended.stderr
     assert "Traceback" not in ended.stderr
     assert rows_of(folder)[1] > 1
     finished = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
@@ -158,15 +158,13 @@ def test_another_command_is_refused_in_a_folder_that_a_run_has_begun_and_overwri
     assert wait_for_rows(folder, process, 2)
     process.kill()
     process.wait()
-    held = lock_output(folder)
-    doubled = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
-    held.release()
+    with FileLock(folder / ".lock"):
+        doubled = run_command("--output", str(folder), *OPTIONS, **ONE_THREAD)
     assert doubled.returncode == 2
-    assert "--output: expected a folder that no other run writes to" in doubled.stderr
+    assert "--output: another run is writing to" in doubled.stderr
     other = run_command("--output", str(folder), *OPTIONS[2:], "--tasks", "piqa", **ONE_THREAD)
     assert other.returncode == 2
-    assert "expected the run that was begun in" in other.stderr
-    assert "got another: requests " in other.stderr
+    assert "holds another, unfinished run (requests " in other.stderr
     finished = run_command("--output", str(folder), *OPTIONS, "--overwrite", **ONE_THREAD)
     assert finished.returncode == 0, finished.stderr
     assert results_of(folder) == results_of(whole)
@@ -191,12 +189,13 @@ def test_what_was_written_is_read_to_the_last_bit(tmp_path, written):
     assert (journal.batch_tokens, journal.attempt) == (512, 2)
 
 
-@pytest.mark.parametrize("text", ["`", "[" * 5_000, "1", "[]", "{}", '{"stage": "a", "sums": {"1": [0]}}'])
+@pytest.mark.parametrize("text", ["`", "[" * 5_000, "1", "[]", "{}", '{"requests": "a", "sums": {"1": [0]}}'])
 def test_a_line_that_no_run_writes_is_refused_whatever_its_checksum(tmp_path, text):
     open_journal(tmp_path, RUN)
     line = f"{zlib.crc32(text.encode()):08x} {text}\n"
     (tmp_path / "partial" / "0001-0000.jsonl").write_text(line)
-    with pytest.raises(InputError, match=r"0001-0000\.jsonl(, line 1)?: expected (it|rows) as"):
+    damaged = r"0001-0000\.jsonl(, line 1: the line is damaged|: expected rows of this version)"
+    with pytest.raises(InputError, match=damaged):
         open_journal(tmp_path, RUN)
 
 
@@ -212,15 +211,15 @@ def test_every_flipped_byte_is_found(tmp_path, written):
     content = written.read_bytes()
     for place in range(0, len(content) - 1, 3):
         written.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        with pytest.raises(InputError, match=r"0001-0000.jsonl, line \d: expected it as it was written"):
+        with pytest.raises(InputError, match=r"0001-0000.jsonl, line \d: the line is damaged"):
             open_journal(tmp_path, RUN)
 
 
 def test_a_journal_of_another_run_is_refused_with_what_differs(tmp_path, written):
-    with pytest.raises(InputError, match="--overwrite to start over, got another: model m, now other"):
+    with pytest.raises(InputError, match=r"another, unfinished run \(model m, now other\); choose another folder"):
         open_journal(tmp_path, RUN | {"model": "other"})
     (tmp_path / "partial" / "run.json").write_text("{}")
-    with pytest.raises(InputError, match=r"run.json: expected it as it was written"):
+    with pytest.raises(InputError, match=r"run.json: the file is damaged"):
         open_journal(tmp_path, RUN)
 
 
@@ -234,20 +233,24 @@ def test_a_journal_that_cannot_be_written_says_so(tmp_path, written):
     journal = open_journal(tmp_path, RUN)
     shutil.rmtree(tmp_path / "partial")
     (tmp_path / "partial").touch()
-    with pytest.raises(RunError, match="--output: expected to write to .*partial, got: .*File exists"):
+    with pytest.raises(RunError, match="`output`: cannot write to .*partial: .*File exists"):
         journal.record(0, "s", {}, Work())
 
 
-def test_a_folder_is_of_one_run_at_a_time(tmp_path):
-    held = lock_output(tmp_path / "run")
-    with pytest.raises(InputError, match="expected a folder that no other run writes to"):
-        lock_output(tmp_path / "run")
-    held.release()
-    lock_output(tmp_path / "run").release()
-    check_output(tmp_path / "run", overwrite=False)
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path):
+    folder = RunFolder(tmp_path / "run", overwrite=False)
+    folder.begin(RUN)
+    with pytest.raises(InputError, match="another run is writing to"):
+        RunFolder(tmp_path / "run", overwrite=False).begin(RUN)
+    folder.end()
+    RunFolder(tmp_path / "run", overwrite=False).begin(RUN)
+
+
+def test_an_unfinished_run_is_accepted_as_output_but_other_files_beside_it_are_not(tmp_path):
     for name in ("partial", "samples"):
-        (tmp_path / "run" / name).mkdir()
-    check_output(tmp_path / "run", overwrite=False)
+        (tmp_path / "run" / name).mkdir(parents=True)
+    folder = RunFolder(tmp_path / "run", overwrite=False)
+    folder.check()
     (tmp_path / "run" / "notes.txt").touch()
-    with pytest.raises(InputError, match="expected a new or empty folder, or one of an earlier run"):
-        check_output(tmp_path / "run", overwrite=False)
+    with pytest.raises(InputError, match="expected a new or empty folder, or that of an earlier run"):
+        folder.check()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.command import run_command
 
-from hf_core_bpb.cli import evaluate as command
 from hf_core_bpb.cli.main import main
+from hf_core_bpb.results.folder import RunFolder
 
 ARGUMENTS = ("--eval", "core", "--source", "demo", "--tasks", "piqa", "--max-length", "128", "--quiet")
 
@@ -83,12 +83,12 @@ def test_a_run_whose_model_moved_on_the_hub_is_not_gone_on_with(hub, model, tmp_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "write_results", stop)
+        patched.setattr(RunFolder, "write", stop)
         assert main(arguments) == 130
     hub.moved[model] = "7" * 40
     capsys.readouterr()
     assert main(arguments) == 2
-    assert f"got another: revision {'5' * 40}, now {'7' * 40}" in capsys.readouterr().err
+    assert f"unfinished run (revision {'5' * 40}, now {'7' * 40})" in capsys.readouterr().err
     # The revision that it was begun with is still to be had.
     assert main([*arguments, "--revision", "5" * 40]) == 0
 

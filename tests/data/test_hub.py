@@ -103,7 +103,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize("spec", ["gone.txt", "a:b:c", "owner/name::test:text"])
 def test_a_text_option_that_is_nothing_is_refused(spec):
-    with pytest.raises(InputError, match=r"--text: expected a file, FILE\.jsonl"):
+    with pytest.raises(InputError, match=r"`text`: no such file: .*; expected a file, FILE\.jsonl"):
         read_text(spec)
 
 

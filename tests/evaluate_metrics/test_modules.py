@@ -189,7 +189,7 @@ print(json.dumps([bpb.compute(), core.compute()]))
         ({"predictions": ["text"], "model": "m", "model_id": "m"}, "expected model_id, or model .*, got both"),
         ({"predictions": ["text"], "model": object()}, "expected model and tokenizer in memory, got model without one"),
         ({"predictions": ["text"], "model_id": "m", "mdoel": 1}, "bpb: expected keywords of .*; got mdoel"),
-        ({"predictions": ["text"], "model_id": "absent/model"}, "--model: expected a causal language model"),
+        ({"predictions": ["text"], "model_id": "absent/model"}, "`model`: expected a causal language model"),
         ({"predictions": ROWS, "model_id": "tiny"}, "expected no model_id with rows of nats and bytes"),
         ({"predictions": 5}, "predictions: expected a list, got int"),
         ({"predictions": ["\ud800"], "model_id": "tiny"}, r"predictions\[0\]: expected text that UTF-8 can write"),
@@ -217,7 +217,7 @@ def test_what_was_added_stays_where_a_computation_fails(bpb, hub, monkeypatch):
 
     bpb.add_batch(predictions=["The river ran to the sea."])
     for options, message in (
-        ({"model_id": "tiny", "max_length": 10**9}, "--max-length: expected at most the model's"),
+        ({"model_id": "tiny", "max_length": 10**9}, "`max_length`: expected at most the model's"),
         ({"model_id": "tiny", "stride": -3}, "expected stride to be a whole number of 1 or more, got -3"),
         ({"model_id": "tiny", "dtype": "bananas"}, "expected dtype to be one of auto, .* got 'bananas'"),
     ):

@@ -10,7 +10,7 @@ from hf_core_bpb.data.task_files import list_tasks
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.options import CoreOptions
 from hf_core_bpb.evaluation.resolve import resolve_core
-from hf_core_bpb.evaluation.task_run import TaskStage
+from hf_core_bpb.evaluation.task_run import TaskRun
 from hf_core_bpb.protocols.nanochat import select_items
 
 BUNDLE_ROWS = {
@@ -109,8 +109,8 @@ def test_all_eleven_dataset_ids_are_read_from_the_hub(hub, tiny_model, tokenizer
 
 def test_mmlu_takes_the_first_five_dev_rows_of_the_subject(hub):
     run = resolve_core(CoreOptions(tasks=["mmlu"]))
-    stage = TaskStage(None, run.tasks[0], run.load(run.tasks[0]), run.protocol, None)
-    for item, shots in zip(stage.items, stage.shots, strict=True):
+    task_run = TaskRun(run.tasks[0], run.load(run.tasks[0]), run.protocol, None, None, 512)
+    for item, shots in zip(task_run.items, task_run.shots, strict=True):
         assert [shot.group for shot in shots] == [item.group] * 5
         first = "Which of these is an ocean?" if item.group == "geography" else "Which value does the expression"
         assert shots[0].contexts[0].startswith(first)
@@ -119,16 +119,16 @@ def test_mmlu_takes_the_first_five_dev_rows_of_the_subject(hub):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"suite": "core"}, "--suite: expected one of core-11, core-22, got 'core'"),
-        ({"source": "disk"}, "--source: expected one of hub, bundle, demo, got 'disk'"),
-        ({"protocol": "mine"}, "--protocol: expected one of nanochat, dclm, got 'mine'"),
-        ({"tasks": []}, "--tasks: expected one or more names, got none"),
-        ({"baselines": "v3"}, "--baselines: expected one of v1, v2, got 'v3'"),
-        ({"limit": 0}, "--limit: expected 1 or more items a task, got 0"),
-        ({"source": "bundle"}, "--source bundle: expected --bundle DIR, got none"),
-        ({"bundle": "x"}, "--bundle: expected --source bundle with it, got --source hub"),
-        ({"source": "demo", "max_length": 1}, "--max-length: expected 2 or more tokens, got 1"),
-        ({"source": "demo", "max_length": 513}, "--max-length: expected at most the model's 512 positions, got 513"),
+        ({"suite": "core"}, "`suite`: expected one of core-11, core-22, got 'core'"),
+        ({"source": "disk"}, "`source`: expected one of hub, bundle, demo, got 'disk'"),
+        ({"protocol": "mine"}, "`protocol`: expected one of nanochat, dclm, got 'mine'"),
+        ({"tasks": []}, "`tasks`: expected one or more names, got none"),
+        ({"baselines": "v3"}, "`baselines`: expected one of v1, v2, got 'v3'"),
+        ({"limit": 0}, "`limit`: expected a whole number of items per task, 1 or more, got 0"),
+        ({"source": "bundle"}, "`source` bundle: give its folder, zip file or https address as `bundle`"),
+        ({"bundle": "x"}, "`bundle`: expected `source` bundle with it, got `source` hub"),
+        ({"source": "demo", "max_length": 1}, "`max_length`: expected 2 or more tokens, got 1"),
+        ({"source": "demo", "max_length": 513}, "`max_length`: expected at most the model's 512 positions, got 513"),
     ],
 )
 def test_options_that_do_not_fit_are_refused_in_words(tiny_model, tokenizer, options, message):

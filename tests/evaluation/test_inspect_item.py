@@ -24,7 +24,7 @@ from hf_core_bpb.types import Scored
 def test_an_item_s_tokens_add_up_to_what_a_run_scores(tiny_model, tokenizer, task, protocol):
     lm = wrap(tiny_model, tokenizer)
     run = resolve_core(CoreOptions(tasks=[task], source="demo", protocol=protocol))
-    result, _ = run_core(Scorer(lm), run)
+    result, _ = run_core(lm, Scorer(lm.model), run)
     for item in result.tasks[task].items[:3]:
         view = inspect_item(lm, run, item.index)
         assert view.num_items == 6

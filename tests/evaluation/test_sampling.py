@@ -241,13 +241,14 @@ def test_the_command_says_what_was_used_and_goes_on_where_it_was_killed(bundle, 
 
 
 def test_sampled_runs_are_compared_on_what_both_have_scored(tmp_path, capsys):
-    from hf_core_bpb.results.folder import write_results
+    from hf_core_bpb.results.folder import RunFolder
 
     for name, places, right in (("a", range(300), 2), ("b", range(100, 400), 3)):
         signature = f"core|limit:all|precision:{len(name)}{name}|first:bos"
         core = {"suite": "custom", "core": 0.5, "sample": {}, "tasks": {"t": {"random_baseline": 0.5}}}
         rows = [{"index": i, "gold": 0, "correct": i % 4 < right} for i in places]
-        write_results(tmp_path / name, {"signature": signature, "model": {"id": name}, "core": core}, {"t": rows})
+        results = {"signature": signature, "model": {"id": name}, "core": core}
+        RunFolder(tmp_path / name, overwrite=True).write(results, {"t": rows})
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json", str(tmp_path / "c.json")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "Compared: the 200 items that both have scored, of 300 and 300." in printed

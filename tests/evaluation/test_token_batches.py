@@ -105,15 +105,15 @@ def test_the_space_in_front_of_each_document_is_not_counted():
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        ([], "expected one or more targets that stand for text, got none"),
-        ([(torch.tensor([[1, 2]]), torch.tensor([[-100, 0]]))], "expected one or more targets that stand for text"),
-        ([{"input_ids": torch.tensor([[1, 2]])}], "number 0: expected input_ids and labels, got input_ids"),
-        ([(torch.tensor([[1, 2]]),)], "number 0: expected a pair (x, y) or input_ids and labels, got 1 values"),
+        ([], "expected one or more targets that are text, got none"),
+        ([(torch.tensor([[1, 2]]), torch.tensor([[-100, 0]]))], "expected one or more targets that are text"),
+        ([{"input_ids": torch.tensor([[1, 2]])}], "batches[0]: expected input_ids and labels, got input_ids"),
+        ([(torch.tensor([[1, 2]]),)], "batches[0]: expected a pair (x, y) or input_ids and labels, got 1 values"),
         ([(torch.tensor([[1, 2]]), torch.tensor([[1]]))], "expected ids and targets of one shape (B, T), got (1, 2)"),
         ([(torch.tensor([1, 2]), torch.tensor([1, 2]))], "expected ids and targets of one shape (B, T), got (2,)"),
-        ([(torch.tensor([[1, 2]]), torch.tensor([[2, 298]]))], "number 0: expected ids below 298, got 298"),
-        ([(torch.tensor([[1, -2]]), torch.tensor([[2, 3]]))], "number 0: expected ids of 0 or more, got -2"),
-        ([(torch.ones(1, 513), torch.ones(1, 513))], "number 0: expected at most the model's 512 positions, got 513"),
+        ([(torch.tensor([[1, 2]]), torch.tensor([[2, 298]]))], "batches[0]: expected ids below 298, got 298"),
+        ([(torch.tensor([[1, -2]]), torch.tensor([[2, 3]]))], "batches[0]: expected ids of 0 or more, got -2"),
+        ([(torch.ones(1, 513), torch.ones(1, 513))], "batches[0]: expected at most the model's 512 positions, got 513"),
     ],
 )
 def test_batches_that_do_not_fit_are_refused(tiny_model, tokenizer, batches, message):

@@ -17,7 +17,7 @@ from hf_core_bpb.metrics.paired import (
     pair_shares,
 )
 from hf_core_bpb.metrics.results import CoreResult, ItemResult, TaskResult
-from hf_core_bpb.results.folder import write_results
+from hf_core_bpb.results.folder import RunFolder
 
 SUITE = [(0.25, 100)] * 8 + [(0.5, 50)] * 4 + [(0.0, 100)] * 7 + [(0.0, 32)] * 3
 
@@ -181,7 +181,7 @@ def write_run(
     }
     rows = [{"index": i, "gold": 0, "correct": bool(v)} for i, v in enumerate(verdicts)]
     documents = [{"index": i, "nats": n, "bytes": 100 // len(nats)} for i, n in enumerate(nats)]
-    write_results(folder, results, {"piqa": rows, "bpb-notes": documents})
+    RunFolder(folder, overwrite=True).write(results, {"piqa": rows, "bpb-notes": documents})
     return str(folder)
 
 

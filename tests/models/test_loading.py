@@ -14,11 +14,12 @@ from support.naive import nats_of
 from support.tiny_models import build_tiny_model
 
 from hf_core_bpb import bits_per_byte
-from hf_core_bpb.cli import evaluate as command
 from hf_core_bpb.cli.main import main
 from hf_core_bpb.distributed import OneProcess
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.models import loading
+from hf_core_bpb.models.options import ModelOptions
+from hf_core_bpb.results.folder import RunFolder
 from hf_core_bpb.scaling.parameters import count_parameters
 
 TEXT = "The river ran to the sea, and the sea was wide; what is it? The other one. " * 3
@@ -108,7 +109,7 @@ def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warnin
 
     monkeypatch.setattr(torch, "compile", miscompile)
     assert main(command_of(folder, tmp_path / "run", "--compile")) == 0
-    assert "warning: the model is scored without --compile, as right but slower: logits are" in capsys.readouterr().err
+    assert "warning: --compile disabled: it moves logits by" in capsys.readouterr().err
     assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
     assert "compiled" not in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
@@ -155,7 +156,7 @@ def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_wer
     assert said in bits_per_byte(quantised, tokenizer, [TEXT]).signature
     capsys.readouterr()
     assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "4bit", model="kept")) == 2
-    wrong = f"--quantization: expected weights that are not quantised, got bitsandbytes-{name}"
+    wrong = f"--quantization: expected unquantized weights, got bitsandbytes-{name}"
     assert wrong in capsys.readouterr().err
     # As early files say it, which do not name the method.
     path = tmp_path / "kept" / "config.json"
@@ -180,10 +181,10 @@ def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, caps
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "write_results", stop)
+        patched.setattr(RunFolder, "write", stop)
         assert main(command_of(folder, tmp_path / "cut", *options)) == 130
     assert main(command_of(folder, tmp_path / "cut", *options[:-1], "32")) == 2
-    assert "got another: batch-tokens 64, now 32" in capsys.readouterr().err
+    assert "unfinished run (batch-tokens 64, now 32)" in capsys.readouterr().err
 
 
 def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
@@ -214,7 +215,7 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     capsys.readouterr()
     options = ["--adapter", str(tmp_path / "pickled")]
     assert main(command_of(folder, tmp_path / "refused", *options)) == 2
-    assert "--adapter: expected adapter_model.safetensors at" in capsys.readouterr().err
+    assert "--adapter: no adapter_model.safetensors at" in capsys.readouterr().err
 
 
 def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folder, tmp_path, capsys, monkeypatch):
@@ -222,10 +223,10 @@ def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folde
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(command, "write_results", stop)
+        patched.setattr(RunFolder, "write", stop)
         assert main(command_of(folder, tmp_path / "run")) == 130
     assert main(command_of(folder, tmp_path / "run", "--attn-implementation", "eager")) == 2
-    assert "got another: attention None, now eager" in capsys.readouterr().err
+    assert "unfinished run (attention None, now eager)" in capsys.readouterr().err
     assert main(command_of(folder, tmp_path / "run")) == 0
 
 
@@ -253,7 +254,7 @@ def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder
     assert f"|tokenizer:owner/short@{'5' * 40}|" in signature
     capsys.readouterr()
     assert main(command_of(folder, tmp_path / "no", "--adapter", "owner/short")) == 2
-    wrong = "--adapter: expected adapter_model.safetensors at 'owner/short', got none"
+    wrong = "--adapter: no adapter_model.safetensors at 'owner/short'"
     assert wrong in capsys.readouterr().err.splitlines()[-1]
 
 
@@ -279,12 +280,13 @@ def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, toke
     (tmp_path / "text.txt").write_text(TEXT)
     assert main(command_of(tmp_path, tmp_path / "a")) == 2
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "got none that fit for 2 of them, such as model.layers.0.self_attn.q_proj.weight" in said
+    assert "lack 2 weights of the model, or have them in another shape" in said
+    assert said.endswith("such as model.layers.0.self_attn.q_proj.weight")
     wanted = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
     get_peft_model(build_tiny_model("llama"), wanted).save_pretrained(tmp_path / "adapter")
     rename(tmp_path / "adapter" / "adapter_model.safetensors", "layers.", "blocks.")
     assert main(command_of(folder, tmp_path / "b", "--adapter", str(tmp_path / "adapter"))) == 2
-    assert "--adapter: expected all weights of the model" in capsys.readouterr().err.splitlines()[-1]
+    assert "--adapter: the files at" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer, tmp_path):
@@ -375,7 +377,7 @@ def test_code_that_comes_with_a_model_runs_with_the_flag_alone(folder, tokenizer
 
 def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
     assert main(command_of(folder, tmp_path / "a", model="pickled")) == 2
-    assert "; pickled weights are taken with --allow-pickle alone" in capsys.readouterr().err
+    assert "; pickled weights need --allow-pickle" in capsys.readouterr().err
     assert main(command_of(folder, tmp_path / "a", "--allow-pickle", model="pickled")) == 0
     assert nats_in(tmp_path / "a") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
     harm = tmp_path / "harm"
@@ -394,12 +396,12 @@ def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--tp-plan", "auto"], "--tp-plan: expected several processes (torchrun --nproc_per_node N), got one"),
+        (["--tp-plan", "auto"], "--tp-plan: expected several processes, got one: launch with torchrun"),
         (["--tp-plan", "auto", "--device-map", "auto"], "expected one way to spread the model, got --device-map and"),
         (["--quantization", "4bit", "--tp-plan", "auto"], "--tp-plan: expected several processes"),
         (["--device-map", "everywhere"], "--model: expected a causal language model at"),
         (["--device-map", "cuda:7"], "--model: expected a causal language model at"),
-        (["--revision", "main"], "--revision: expected a Hub id as --model, got what is on the disk"),
+        (["--revision", "main"], "--revision: expected an id on the Hub as --model, got a path on disk"),
         (["--attn-implementation", "nonsense"], "--model: expected a causal language model at"),
         (["--attn-implementation", "flash_attention_2"], "--model: expected a causal language model at"),
         (["--gguf-file", "none.gguf"], "--model: expected a causal language model at"),
@@ -416,21 +418,21 @@ def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys,
 @pytest.mark.parametrize(
     ("options", "processes", "fsdp", "message"),
     [
-        ({"device_map": "auto"}, 2, False, "--device-map: expected one process, which the devices belong to, got 2"),
+        ({"device_map": "auto"}, 2, False, "`device_map`: expected one process that owns all devices, got 2"),
         (
             {"device_map": "auto"},
             2,
             True,
-            "--device-map: expected one way to spread the model, got --device-map and acc",
+            "`device_map`: expected one way to spread the model, got `device_map` and acc",
         ),
         (
             {"tp_plan": "auto", "quantization": "4bit"},
             2,
             False,
-            "expected a whole model on each process, got --tp-plan",
+            "expected a whole model on each process, got `tp_plan`",
         ),
-        ({"quantization": "8bit"}, 2, True, "expected a whole model on each process, got accelerate launch --use_fsdp"),
-        ({"quantization": "8bit", "gguf_file": "a"}, 1, False, "expected weights that are not quantised, got a GGUF"),
+        ({"quantization": "8bit"}, 2, True, "expected a whole model on each process, got accelerate's FSDP"),
+        ({"quantization": "8bit", "gguf_file": "a"}, 1, False, "expected unquantized weights, got a GGUF"),
     ],
 )
 def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loaded(
@@ -439,7 +441,7 @@ def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loa
     monkeypatch.setattr(loading, "process_group", lambda: OneProcess(torch.device("cpu"), num_processes=processes))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", str(fsdp))
     with pytest.raises(InputError) as caught:
-        loading.check_loading(loading.ModelOptions("m", **options))
+        loading.check_loading(ModelOptions("m", **options))
     assert message in str(caught.value)
 
 
@@ -454,7 +456,7 @@ def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loa
 def test_what_is_not_installed_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
     monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else name)
     assert main(command_of(folder, tmp_path / "run", *options)) == 2
-    assert f"expected {package} (pip install 'hf_core_bpb[{extra}]'), got none installed" in capsys.readouterr().err
+    assert f"{package} is not installed: pip install 'hf_core_bpb[{extra}]'" in capsys.readouterr().err
 
 
 def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Allocations by hand and against a search over sizes."""
+"""Allocations and plans, by hand and against a search over sizes."""
 
 import math
 
@@ -9,38 +9,45 @@ from hypothesis import strategies as st
 
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.scaling.laws import LAWS, RATIOS, find_rule
-from hf_core_bpb.scaling.plan import Request, effective_tokens, make_plan, make_schedule, off_optimum
+from hf_core_bpb.scaling.plan import PlanInputs, effective_tokens, make_plan, make_schedule, off_optimum
 
 REFIT = LAWS["besiroglu-2024"]
 
 
 @pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
 @pytest.mark.parametrize("flops", [1e18, 1e21, 5.76e23])
-def test_the_optimum_is_where_a_search_over_sizes_finds_it(law, flops):
+def test_the_optimum_has_the_lowest_loss_of_all_sizes(law, flops):
     sizes = np.geomspace(1e6, 1e13, 200_001)
-    found = sizes[np.argmin(law.loss(sizes, flops / 6 / sizes))]
+    lowest = sizes[np.argmin(law.loss(sizes, flops / 6 / sizes))]
     best = law.optimal(flops)
-    assert best.parameters == pytest.approx(found, rel=1e-3)
+    assert best.parameters == pytest.approx(lowest, rel=1e-3)
     assert 6 * best.parameters * best.tokens == pytest.approx(flops)
+    assert best.ratio == pytest.approx(best.tokens / best.parameters)
+
+
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS)
+@pytest.mark.parametrize("flops", [1e18, 1e21, 5.76e23])
+def test_the_optimum_for_a_size_or_tokens_is_that_of_their_compute(law, flops):
+    best = law.optimal(flops)
     assert law.optimal_tokens(best.parameters) == pytest.approx(best.tokens)
-    assert law.optimal_parameters(best.tokens) == pytest.approx(best.parameters)
+    assert law.optimal_parameters_for_tokens(best.tokens) == pytest.approx(best.parameters)
 
 
 def test_published_ratios_of_tokens_to_parameters():
-    """At Chinchilla's compute, about 20 by the refit, and 70 to 100 by the rounded constants (Besiroglu et al.)."""
+    """At Chinchilla's compute: about 20 by the refit, 70 to 100 by the rounded constants (Besiroglu et al.)."""
     assert REFIT.optimal(5.76e23).ratio == pytest.approx(18.4, abs=0.6)
     assert LAWS["hoffmann-2022"].optimal(5.76e23).ratio == pytest.approx(92.6, abs=0.1)
 
 
 def test_the_rounded_constants_are_never_a_default():
-    from hf_core_bpb.cli import scaling
+    from hf_core_bpb.cli.scaling import RECOMMENDED
     from hf_core_bpb.training.callback import CoreBpbCallback
 
-    assert "hoffmann-2022" not in scaling._SHOWN
+    assert "hoffmann-2022" not in RECOMMENDED
     assert CoreBpbCallback().meter.rule is REFIT
 
 
-def test_intervals_hold_the_optimum_and_widen_away_from_the_runs():
+def test_intervals_contain_the_optimum_and_widen_away_from_the_fitted_runs():
     near, far = REFIT.optimal(1e20), REFIT.optimal(1e25)
     for best in (near, far):
         assert best.parameters_ci95[0] < best.parameters < best.parameters_ci95[1]
@@ -50,7 +57,7 @@ def test_intervals_hold_the_optimum_and_widen_away_from_the_runs():
 
 
 @given(st.floats(0.05, 20), st.floats(18, 24))
-def test_wasted_compute_is_what_the_optimum_saves_at_the_same_loss(times, log_flops):
+def test_the_optimum_at_the_same_loss_saves_the_wasted_compute(times, log_flops):
     flops = 10**log_flops
     best = REFIT.optimal(flops)
     parameters = times * best.parameters
@@ -61,7 +68,7 @@ def test_wasted_compute_is_what_the_optimum_saves_at_the_same_loss(times, log_fl
     )
 
 
-def test_the_optimum_wastes_nothing_and_what_lies_off_it_more_and_more():
+def test_waste_is_0_at_the_optimum_and_grows_away_from_it():
     rows = off_optimum(REFIT, 1e20)
     wasted = [row.wasted for row in rows]
     middle = wasted.index(min(wasted))
@@ -71,50 +78,56 @@ def test_the_optimum_wastes_nothing_and_what_lies_off_it_more_and_more():
 
 
 @pytest.mark.parametrize(
-    ("given", "parameters", "tokens"),
+    ("inputs", "parameters", "tokens"),
     [
-        (Request(parameters=1e9, tokens=3e9), 1e9, 3e9),
-        (Request(parameters=1e9, ratio=20), 1e9, 20e9),
-        (Request(tokens=20e9, ratio=10), 2e9, 20e9),
-        (Request(flops=6e18, parameters=1e9), 1e9, 1e9),
-        (Request(flops=6e18, tokens=4e9), 2.5e8, 4e9),
-        (Request(flops=120e18, ratio=20), 1e9, 20e9),
-        (Request(parameters=1e9), 1e9, 20e9),
-        (Request(tokens=20e9), 1e9, 20e9),
-        (Request(flops=120e18), 1e9, 20e9),
+        (PlanInputs(parameters=1e9, tokens=3e9), 1e9, 3e9),
+        (PlanInputs(parameters=1e9, ratio=20), 1e9, 20e9),
+        (PlanInputs(tokens=20e9, ratio=10), 2e9, 20e9),
+        (PlanInputs(flops=6e18, parameters=1e9), 1e9, 1e9),
+        (PlanInputs(flops=6e18, tokens=4e9), 2.5e8, 4e9),
+        (PlanInputs(flops=120e18, ratio=20), 1e9, 20e9),
+        (PlanInputs(parameters=1e9), 1e9, 20e9),
+        (PlanInputs(tokens=20e9), 1e9, 20e9),
+        (PlanInputs(flops=120e18), 1e9, 20e9),
     ],
 )
-def test_two_of_four_give_the_rest_and_one_gives_the_optimum(given, parameters, tokens):
+def test_two_quantities_determine_a_plan_and_one_gives_the_optimum(inputs, parameters, tokens):
     """By hand, under 20 tokens per parameter: 1e9 x 2e10 x 6 = 1.2e20."""
-    plan = make_plan(given, RATIOS["chinchilla-20"])
+    plan = make_plan(inputs, RATIOS["chinchilla-20"])
     assert (plan.parameters, plan.tokens) == pytest.approx((parameters, tokens))
     assert plan.flops == pytest.approx(6 * parameters * tokens)
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("inputs", "message"),
     [
-        (Request(), "expected one or two of --flops, --params, --tokens, --ratio, got none"),
-        (Request(ratio=20), "got --ratio"),
-        (Request(1e20, 1e9, 1e9), "got --flops, --params, --tokens"),
-        (Request(flops=-1), "--flops: expected a number above 0 and below 1e40, got -1"),
-        (Request(parameters=math.nan), "--params: expected a number above 0 and below 1e40, got nan"),
+        (
+            PlanInputs(),
+            "plan: expected flops, parameters or tokens, or two of flops, parameters, tokens and ratio; got none",
+        ),
+        (PlanInputs(ratio=20), "got ratio"),
+        (PlanInputs(1e20, 1e9, 1e9), "got flops, parameters, tokens"),
+        (PlanInputs(flops=-1), "flops: expected a number above 0 and below 1e40, got -1"),
+        (PlanInputs(parameters=math.nan), "parameters: expected a number above 0 and below 1e40, got nan"),
     ],
 )
-def test_requests_that_do_not_fit_are_refused_in_words(given, message):
+def test_invalid_inputs_of_a_plan_are_rejected(inputs, message):
     with pytest.raises(InputError) as caught:
-        make_plan(given, REFIT)
+        make_plan(inputs, REFIT)
     assert message in str(caught.value)
 
 
-def test_extrapolation_is_said():
-    assert not make_plan(Request(flops=1e20), REFIT).extrapolated
-    assert make_plan(Request(flops=1e25), REFIT).extrapolated
-    with pytest.raises(InputError, match="--law: expected one of besiroglu-2024"):
+def test_a_plan_outside_the_fitted_budgets_is_extrapolated():
+    assert not make_plan(PlanInputs(flops=1e20), REFIT).extrapolated
+    assert make_plan(PlanInputs(flops=1e25), REFIT).extrapolated
+
+
+def test_an_unknown_law_is_rejected():
+    with pytest.raises(InputError, match="law: expected one of besiroglu-2024"):
         find_rule("kaplan")
 
 
-def test_a_schedule_has_all_tokens_in_three_phases_that_trainer_takes(tmp_path):
+def test_trainer_follows_the_three_phases_of_a_schedule(tmp_path):
     import torch
     from transformers import TrainingArguments, get_scheduler
 
@@ -127,16 +140,22 @@ def test_a_schedule_has_all_tokens_in_three_phases_that_trainer_takes(tmp_path):
     ).lr_lambdas[0]
     # Half the warmup, its end, the last constant step, half the decay.
     assert [rates(5), rates(10), rates(799), rates(900)] == pytest.approx([0.5, 1.0, 1.0, 0.5])
-    # From two steps on there is a decay; one step has nothing to fall from.
-    for tokens, steps in ((1000, (1, 0, 1, 0)), (1500, (2, 0, 1, 1)), (3000, (3, 0, 2, 1))):
-        made = make_schedule(tokens, 1000)
-        assert (made.max_steps, made.num_warmup_steps, made.num_stable_steps, made.num_decay_steps) == steps
-    with pytest.raises(InputError, match="schedule: expected tokens a step above 0, got 0"):
+
+
+@pytest.mark.parametrize(("tokens", "steps"), [(1000, (1, 0, 1, 0)), (1500, (2, 0, 1, 1)), (3000, (3, 0, 2, 1))])
+def test_a_schedule_decays_from_two_steps_on(tokens, steps):
+    schedule = make_schedule(tokens, 1000)
+    phases = (schedule.num_warmup_steps, schedule.num_stable_steps, schedule.num_decay_steps)
+    assert (schedule.max_steps, *phases) == steps
+
+
+def test_a_schedule_without_tokens_per_step_is_rejected():
+    with pytest.raises(InputError, match="tokens_per_step: expected a number above 0, got 0"):
         make_schedule(1000, 0)
 
 
-def test_repeated_tokens_are_worth_less_and_less():
-    """Muennighoff et al.: four epochs are nearly as good as fresh text, forty are worth little more than sixteen."""
+def test_repeated_tokens_have_diminishing_value():
+    """Muennighoff et al.: four epochs are nearly as good as unique text, forty hardly better than sixteen."""
     assert effective_tokens(5e9, 1e10) == 5e9
     assert effective_tokens(4e9, 1e9) / 4e9 == pytest.approx((1 + 15.387756 * (1 - math.exp(-3 / 15.387756))) / 4)
     assert effective_tokens(4e9, 1e9) > 0.9 * 4e9

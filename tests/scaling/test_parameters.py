@@ -1,10 +1,12 @@
+"""Parameter counts of small models against counts by hand."""
+
 from support.tiny_models import build_tiny_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from hf_core_bpb.scaling.parameters import ParameterCounts, count_parameters
 
 
-def test_gpt2_counts_by_hand_with_its_head_tied():
+def test_the_parameters_of_gpt2_by_hand_with_a_tied_head():
     width, layers, vocabulary, positions = 32, 2, 400, 512
     matrices = layers * 12 * width * width
     norms_and_biases = layers * (4 * width + 3 * width + width + 4 * width + width) + 2 * width
@@ -17,7 +19,7 @@ def test_gpt2_counts_by_hand_with_its_head_tied():
     )
 
 
-def test_llama_counts_its_untied_head_once():
+def test_an_untied_head_counts_once():
     width, inner, layers, vocabulary = 32, 48, 2, 400
     matrices = layers * (width * width * 2 + width * width // 2 * 2 + 3 * width * inner)
     head = embeddings = vocabulary * width
@@ -31,7 +33,7 @@ def test_llama_counts_its_untied_head_once():
     )
 
 
-def test_a_mixture_counts_only_visited_experts_as_active():
+def test_only_visited_experts_are_active():
     width, inner, experts, visited = 32, 48, 8, 2
     config = AutoConfig.for_model(
         "mixtral",

@@ -1,17 +1,17 @@
-"""Runs that follow a known law."""
+"""Runs that follow a known formula."""
 
 import math
 
 import numpy as np
 
-from hf_core_bpb.scaling.fit import Coefficients
+from hf_core_bpb.scaling.laws import LossFormula
 from hf_core_bpb.scaling.runs import Run
 
-TRUTH = Coefficients(E=1.7, A=400.0, B=1500.0, alpha=0.34, beta=0.37)
+TRUTH = LossFormula(E=1.7, A=400.0, B=1500.0, alpha=0.34, beta=0.37)
 
 
 def make_runs(noise=0.0, seed=0, truth=TRUTH):
-    """Valleys of nine sizes over two orders of magnitude, at five budgets."""
+    """Make runs of nine sizes over two orders of magnitude at each of five budgets, with normal noise on log loss."""
     rng = np.random.default_rng(seed)
     runs = []
     for flops in (1e18, 1e19, 1e20, 1e21, 1e22):

@@ -213,7 +213,7 @@ def test_training_stops_at_the_ratio_asked_for(tmp_path, tokenizer):
     [
         ({"bpb_every": 0}, "expected bpb_every to be a number of steps above 0, got 0"),
         ({"stop_at_target": True}, "expected target_ratio with stop_at_target, got none"),
-        ({"law": "mine"}, "--law: expected one of besiroglu-2024"),
+        ({"law": "mine"}, "law: expected one of besiroglu-2024"),
         ({"core_every": 5, "tasks": ["nope"]}, "nope"),
     ],
 )
