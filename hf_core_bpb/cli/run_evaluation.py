@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from hf_core_bpb import __version__
-from hf_core_bpb.cli.evaluate import EvaluateOptions
+from hf_core_bpb.cli.evaluate_options import EvaluateOptions
 from hf_core_bpb.cli.logs import quiet_libraries, set_log_level
 from hf_core_bpb.cli.main import with_dashes
 from hf_core_bpb.distributed import from_main_process, leave, main_process_first, process_group

@@ -5,7 +5,7 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from hf_core_bpb.cli.evaluate import default_source
+from hf_core_bpb.cli.evaluate_options import default_source
 from hf_core_bpb.cli.main import PROG
 from hf_core_bpb.cli.model_options import add_model_options, read_model_options
 from hf_core_bpb.data import task_files

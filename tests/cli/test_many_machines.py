@@ -73,7 +73,7 @@ def test_the_slurm_script_starts_a_group_on_each_machine(pytestconfig, tmp_path)
         "PATH": f"{tools}:{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "SLURM_JOB_ID": "7",
         "SLURM_JOB_NODELIST": "a,b", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "1",
     }  # fmt: skip
-    from hf_core_bpb.evaluation.resolve import DEMO_MODEL
+    from hf_core_bpb.data.demo import DEMO_MODEL
 
     finished = subprocess.run(
         ["bash", str(script), str(DEMO_MODEL), "--source", "demo", "--eval", "core", *OPTIONS],

@@ -8,7 +8,8 @@ import pytest
 from hf_core_bpb.data.hub import load_hub_task
 from hf_core_bpb.data.task_files import list_tasks, members
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluation.resolve import demo_texts, read_text
+from hf_core_bpb.evaluation.options import TextOptions
+from hf_core_bpb.evaluation.resolve import read_text, resolve_texts
 from hf_core_bpb.types import DatasetSource
 
 TASKS = {task.name: task for task in list_tasks()}
@@ -113,7 +114,7 @@ def test_the_demo_holds_out_topics_that_training_never_sees():
     training, held_out = split_topics(read_topics())
     paragraphs = {p for text in training for p in text.split("\n\n")}
     assert not paragraphs & {p for text in held_out for p in text.split("\n\n")}
-    assert [d.text for d in demo_texts()[0].documents] == held_out
+    assert [d.text for d in resolve_texts(TextOptions(source="demo"))[0].documents] == held_out
 
 
 def test_demo_rows_have_the_hub_s_columns(package, shared):

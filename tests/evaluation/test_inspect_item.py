@@ -33,7 +33,7 @@ def test_an_item_s_tokens_add_up_to_what_a_run_scores(tiny_model, tokenizer, tas
             assert sum(token.nats for token in option.tokens) == pytest.approx(scored.total_nats, rel=1e-5)
             assert (option.sums.num_tokens, option.sums.num_bytes) == (scored.num_tokens, scored.num_bytes)
             assert option.prompt.endswith("".join(token.text for token in option.tokens).lstrip())
-    with pytest.raises(InputError, match=f"--index: expected 0 to 5 in {task}, got 6"):
+    with pytest.raises(InputError, match=f"`index`: expected 0 to 5 in {task}, got 6"):
         inspect_item(lm, run, 6)
 
 
@@ -59,7 +59,7 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
         (["piqa", "--limit", "3"], "--limit: expected --index with it, got none"),
         (["piqa", "--protocol", "dclm"], "--protocol: expected --index with it, got none"),
         (["piqa", "--index", "0", "--revision", "x"], "--revision: expected --model with it, got none"),
-        (["piqa", "--index", "77"], "--index: expected 0 to 5 in piqa, got 77"),
+        (["piqa", "--index", "77"], "`index`: expected 0 to 5 in piqa, got 77"),
         (["nope", "--index", "0"], "nope"),
     ],
 )

@@ -234,11 +234,11 @@ def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
     (tmp_path / "README.md").write_text("before")
-    before = loading.weights_of(tmp_path)
+    before = loading.digest_weights(tmp_path)
     (tmp_path / "README.md").write_text("after")
-    assert loading.weights_of(tmp_path) == before
+    assert loading.digest_weights(tmp_path) == before
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1_000_000))
-    assert loading.weights_of(tmp_path) != before
+    assert loading.digest_weights(tmp_path) != before
 
 
 def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder, hub, tmp_path, capsys):

@@ -68,7 +68,6 @@ def test_the_most_surprising_are_wrong_and_shown_with_their_prompts(folder):
 
 
 def test_the_slowest_are_the_items_of_most_tokens(folder):
-    from hf_core_bpb.data.demo import DEMO_MODEL
     from hf_core_bpb.evaluation.inspect_item import inspect_item
     from hf_core_bpb.evaluation.options import CoreOptions
     from hf_core_bpb.evaluation.resolve import resolve_core
@@ -77,7 +76,7 @@ def test_the_slowest_are_the_items_of_most_tokens(folder):
     rows = [json.loads(line) for line in (folder / "samples" / "_surprising.jsonl").read_text().splitlines()]
     slowest = [row for row in rows if "longest_prompt_tokens" in row]
     assert len(slowest) == 5
-    lm = load_language_model(ModelOptions(str(DEMO_MODEL)), torch.device("cpu"), None)
+    lm = load_language_model(ModelOptions(), torch.device("cpu"), None)
     lengths = {
         (task, index): max(
             option.num_context_tokens + len(option.tokens)

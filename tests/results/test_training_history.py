@@ -20,7 +20,7 @@ def write_state(folder, history):
 
 def test_what_the_user_says_goes_before_what_is_found(tmp_path):
     write_state(tmp_path, [{"scale/target_tokens": 5, "scale/flops": 7.0}])
-    assert find_trained(tmp_path, 1000.0, PARAMETERS) == Trained(1000.0, 6 * 80 * 1000.0, "--trained-on")
+    assert find_trained(tmp_path, 1000.0, PARAMETERS) == Trained(1000.0, 6 * 80 * 1000.0, "trained_on")
 
 
 def test_the_last_counts_that_were_logged_are_taken(tmp_path):
@@ -67,5 +67,5 @@ def test_a_checkpoint_of_a_training_with_the_callback_carries_its_tokens_into_th
     [("0", "above 0 and below 1e+18, got 0"), ("1e300", "got 1e+300"), ("many", "expected a number such as")],
 )
 def test_tokens_that_are_none_are_refused(capsys, given, message):
-    assert main(["--trained-on", given]) == 2
+    assert main(["trained_on", given]) == 2
     assert message in capsys.readouterr().err
