@@ -62,6 +62,7 @@ def load_script(path):
         ("docs/python.md", rf"{NUMBER} 21 bpb\|.*\narc_easy {NUMBER} {NUMBER}\n\d+ \(.*\)\n{NUMBER}\n"),
         ("docs/evaluate.md", r"1\.0098\d+\n0\.45\n"),
     ],
+    ids=["readme", "python", "evaluate"],
 )
 def test_the_python_of_a_page_runs(hub, root, tmp_path, page, expected):
     code = "".join(re.findall(r"```python\n(.*?)```", (root / page).read_text(), re.DOTALL))
