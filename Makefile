@@ -1,6 +1,7 @@
 # make demo: the environment, the package, and the main job on the demo that ships with it
 # make test: the environment, the package as a wheel, and the tests
 # make check: formatting, lint, types
+# make docs: the documentation site, in site/
 # make test-oldest: the tests on the oldest versions that pyproject.toml allows (a torch of that age brings gigabytes)
 # make audit: known vulnerabilities of the pinned versions (asks PyPI)
 # make fuzz: parsers, prompts, spans and byte tables, by Hypothesis and atheris, for FUZZ_SECONDS each
@@ -50,7 +51,7 @@ $(VENV)/.installed: $(VENV)/.dependencies $(SOURCES)
 	$(BIN)/pip install --quiet --no-deps --force-reinstall dist/*.whl
 	touch $@
 
-TEST_TOOLS := bitsandbytes build gguf gradio hypothesis peft playwright pytest pytest-xdist tensorboard
+TEST_TOOLS := bitsandbytes build gguf gradio hypothesis jsonschema peft playwright pytest pytest-xdist tensorboard
 FUZZ_SECONDS ?= 600
 
 # Said in front of each line: a variable of the target would hold for what it is made of too.
@@ -71,4 +72,13 @@ fuzz: $(VENV)/.installed
 	$(BIN)/python tests/support/fuzz.py $(FUZZ_SECONDS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-oldest $(VENV)-audit dist results
+	rm -rf $(VENV) $(VENV)-oldest $(VENV)-audit dist results site
+
+# Every warning is an error. The site loads nothing from a network.
+.PHONY: docs
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+$(VENV)/.docs: $(VENV)/.dependencies
+	$(BIN)/pip install --quiet --group docs
+	touch $@

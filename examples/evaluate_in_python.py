@@ -1,6 +1,6 @@
-"""Score a model in memory: bits per byte of a few documents, and two tasks of core-11.
+"""Score a model in memory: bits per byte of two documents, and two tasks of core-11.
 
-Run with a Hub id or folder: `python examples/evaluate_in_python.py gpt2`.
+Run it with a Hub id or a folder: `python examples/evaluate_in_python.py gpt2`.
 """
 
 import sys
@@ -11,7 +11,7 @@ from hf_core_bpb import bits_per_byte, evaluate_core
 
 
 def main(name: str) -> None:
-    """Print both numbers with the recipes that they were made by."""
+    """Print both numbers with their signatures."""
     model = AutoModelForCausalLM.from_pretrained(name)
     tokenizer = AutoTokenizer.from_pretrained(name)
     text = bits_per_byte(model, tokenizer, ["The river ran to the sea.", "海も空も青い。"])

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Evaluate a model on several machines: sbatch examples/slurm.sh MODEL [OPTIONS...]
-# The same command again goes on where a job was ended.
+# The same command resumes a job that was interrupted.
 #SBATCH --job-name=hf_core_bpb
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
@@ -13,7 +13,7 @@ model=${1:?expected a model: sbatch examples/slurm.sh MODEL}
 shift
 host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 
-# One task a machine; torchrun starts a process for each of its GPUs.
+# One task per machine; torchrun starts one process per GPU.
 srun torchrun \
   --nnodes "$SLURM_JOB_NUM_NODES" \
   --nproc_per_node "${SLURM_GPUS_ON_NODE:-1}" \

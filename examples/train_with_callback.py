@@ -2,10 +2,10 @@
 
     python examples/train_with_callback.py --output run
 
-A byte-level BPE of 2,048 ids and a small Llama learn Python's language reference, some of its topics held out.
-Every line that Trainer prints has tokens per parameter and FLOPs; every evaluation has bits per byte, by which the
-best checkpoint is chosen, and, after six of them, a forecast of the last. `--tokens 2e6` makes the model that ships
-as the demo; seeds are fixed, but the weights depend on the Python whose reference was read and on torch's kernels.
+A byte-level BPE of 2,048 ids and a small Llama learn Python's language reference. Some of its topics are held out.
+Every line that Trainer prints has tokens per parameter and FLOPs. Every evaluation has bits per byte, which choose the
+best checkpoint. From the sixth evaluation on, a forecast of the last one is logged. `--tokens 2e6` makes the model that
+ships as the demo. Seeds are fixed, but the weights depend on the version of Python and on torch's kernels.
 """
 
 import argparse
@@ -28,11 +28,11 @@ from hf_core_bpb.scaling.plan import make_schedule
 
 BOS = "<|endoftext|>"
 ROW_TOKENS = 1024
-ROWS_A_STEP = 4
+ROWS_PER_STEP = 4
 
 
 def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """A byte-level BPE learned from the texts, with one special token for BOS and EOS."""
+    """Train a byte-level BPE on the texts, with one special token for BOS and EOS."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -43,7 +43,7 @@ def train_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained Llama of about two million parameters."""
+    """Build an untrained Llama of about two million parameters."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=160,
@@ -61,7 +61,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def make_rows(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[dict[str, list[int]]]:
-    """Documents one after another, each behind BOS, cut into rows of one length."""
+    """Concatenate the documents, each after a BOS, and cut them into rows of one length."""
     stream = [i for text in texts for i in [tokenizer.bos_token_id, *tokenizer.encode(text)]]
     rows = [stream[i : i + ROW_TOKENS] for i in range(0, len(stream) - ROW_TOKENS + 1, ROW_TOKENS)]
     return [{"input_ids": row, "labels": row} for row in rows]
@@ -78,7 +78,7 @@ def main() -> None:
     set_seed(20)
     training, held_out = split_topics(read_topics())
     tokenizer = train_tokenizer(training)
-    schedule = make_schedule(args.tokens, ROW_TOKENS * ROWS_A_STEP)
+    schedule = make_schedule(args.tokens, ROW_TOKENS * ROWS_PER_STEP)
     every = max(1, schedule.max_steps // args.evaluations)
     callback = CoreBpbCallback(
         texts=held_out,
@@ -91,7 +91,7 @@ def main() -> None:
         model=build_model(tokenizer),
         args=TrainingArguments(
             output_dir=str(args.output),
-            per_device_train_batch_size=ROWS_A_STEP,
+            per_device_train_batch_size=ROWS_PER_STEP,
             learning_rate=3e-3,
             adam_beta2=0.95,
             weight_decay=0.1,

@@ -64,7 +64,7 @@ class Task:
     prompt: PromptTemplates
     fewshot: FewshotSource | None
     suites: tuple[str, ...]
-    licence: str
+    license: str
     citation: str
     differs: str
     origin: str

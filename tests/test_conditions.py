@@ -1,4 +1,4 @@
-"""The table of hard conditions names tests that are there."""
+"""The table of guarantees names tests that exist."""
 
 import re
 
@@ -8,7 +8,7 @@ def test_every_row_has_a_test(pytestconfig):
     there = set(
         re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in root.glob("tests/**/test_*.py")), re.MULTILINE)
     )
-    rows = [line for line in (root / "docs" / "conditions.md").read_text().splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in (root / "docs" / "guarantees.md").read_text().splitlines() if line.startswith("| ")][1:]
     cases = [row for row in rows if not row.startswith("| **")]
     assert len(cases) > 40
     for row in cases:

@@ -121,7 +121,7 @@ def _describe(task: Task) -> str:
         f"{task.name}: {task.kind}, {task.num_fewshot}-shot, baselines {versions}",
         f"dataset: {source.path}, config {source.config or 'default'}, split {source.split}, "
         f"revision {source.revision or 'newest'}",
-        f"licence: {task.licence}",
+        f"license: {task.license}",
         f"citation: {task.citation}",
         *([f"differs from the CORE bundle: {task.differs}"] if task.differs else []),
         f"file: {task.origin}",

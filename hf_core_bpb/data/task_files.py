@@ -132,13 +132,13 @@ def parse_task(text: str, path: Path) -> Task:
         prompt=_read_prompt(table.table("prompt"), kind),
         fewshot=_read_fewshot(table.table("fewshot")) if "fewshot" in table.values else None,
         suites=tuple(table.take("suites", "a list of strings", _is_text_list)),
-        licence=table.text("licence"),
+        license=table.text("license"),
         citation=table.text("citation"),
         differs=table.optional_text("differs") or "",
         origin=str(path),
     )
     table.close(
-        "name, kind, num_fewshot, delimiter, random_baseline, suites, licence, citation, differs, "
+        "name, kind, num_fewshot, delimiter, random_baseline, suites, license, citation, differs, "
         "dataset, prompt, fewshot"
     )
     return task

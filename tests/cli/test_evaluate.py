@@ -170,7 +170,7 @@ def test_a_task_file_of_ones_own_runs(hub, tmp_path):
     (rows / "test.jsonl").write_text('{"q": "one and", "a": ["two", "the sea"], "n": 0}\n' * 3)
     (tmp_path / "quiz.toml").write_text(
         'name = "quiz"\nkind = "multiple_choice"\nnum_fewshot = 1\ndelimiter = " "\nrandom_baseline = 0.5\n'
-        'suites = []\nlicence = "CC0"\ncitation = "me"\n[dataset]\npath = "me/quiz"\nsplit = "test"\n'
+        'suites = []\nlicense = "CC0"\ncitation = "me"\n[dataset]\npath = "me/quiz"\nsplit = "test"\n'
         "[prompt]\ncontext = '{{ q }}'\nchoices = 'a'\ngold = 'n'\n"
     )
     finished = run_command(

@@ -25,7 +25,7 @@ num_fewshot = 2
 delimiter = " "
 random_baseline = 0.5
 suites = []
-licence = "CC0-1.0"
+license = "CC0-1.0"
 citation = "nobody"
 [dataset]
 path = "me/mine"
@@ -64,9 +64,9 @@ def test_core_22_is_dclm_s_twenty_two_tasks_with_both_baselines():
     }
 
 
-def test_task_files_of_core_11_pin_a_commit_and_all_name_licence_and_citation():
+def test_task_files_of_core_11_pin_a_commit_and_all_name_license_and_citation():
     for task in registry.list_tasks():
-        assert "" not in (task.licence, task.citation), task.origin
+        assert "" not in (task.license, task.citation), task.origin
         if "core-11" in task.suites:
             assert task.dataset.revision is not None, task.origin
             assert len(bytes.fromhex(task.dataset.revision)) == 20, task.origin
