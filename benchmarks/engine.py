@@ -25,7 +25,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from hf_core_bpb.data.task_files import list_tasks, members
+from hf_core_bpb.data.task_files import list_tasks, suite_tasks
 from hf_core_bpb.evaluation.core import PreparedCore, prepare_core
 from hf_core_bpb.evaluation.options import CoreOptions
 from hf_core_bpb.evaluation.resolve import resolve_core
@@ -356,12 +356,12 @@ def main() -> None:
         )
 
     if "tasks" in parts:
-        core = prepare(args.limit, [task.name for task in members(list_tasks(), "core-22")])
+        core = prepare(args.limit, [task.name for task in suite_tasks(list_tasks(), "core-22")])
         print(f"{args.limit} items a task (repeat_copy_logic has 32):\n")
         print("\n".join(count_tasks(core, ours, plain, counter)) + "\n")
         print(check_counts(core, "arc_easy", ours, counter) + "\n", flush=True)
     if "tokens" in parts:
-        core = prepare(10 * args.limit, [task.name for task in members(list_tasks(), "core-22")])
+        core = prepare(10 * args.limit, [task.name for task in suite_tasks(list_tasks(), "core-22")])
         print(f"{10 * args.limit} items a task, tokens over the minimum: {count_tokens(core, ours)}.\n", flush=True)
     if "mmlu" in parts:
         print(count_mmlu(lm, args.mmlu_limit, ours, plain) + "\n", flush=True)

@@ -1,39 +1,39 @@
-"""What is told about scoring while it runs, for a terminal or nobody."""
+"""The interface through which scoring reports its progress."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """Hears of work as it is done, so that a terminal can show it."""
+    """Receives the progress of scoring, for example to show it in a terminal."""
 
     def note(self, message: str) -> None:
-        """Say something that is no count of tokens."""
+        """Show a message."""
         ...
 
     def begin(self, total_tokens: int) -> None:
-        """Begin to score stages that have so many tokens to forward in all."""
+        """Start scoring; `total_tokens` is the number of tokens to forward in all stages."""
         ...
 
     def stage(self, name: str, total_tokens: int) -> None:
-        """Begin a stage of so many tokens to forward."""
+        """Start a stage with `total_tokens` tokens to forward."""
         ...
 
     def advance(self, tokens: int) -> None:
-        """So many tokens have been forwarded."""
+        """Add forwarded tokens."""
         ...
 
 
 class SilentProgress:
-    """Hears of progress and shows nothing."""
+    """Ignores all progress."""
 
     def note(self, message: str) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def begin(self, total_tokens: int) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def stage(self, name: str, total_tokens: int) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def advance(self, tokens: int) -> None:
-        """Show nothing."""
+        """Do nothing."""

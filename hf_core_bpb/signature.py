@@ -1,4 +1,4 @@
-"""One line for each result that names everything it depends on but the model (pure)."""
+"""Signatures: one line per result that names everything that determines it, except the model (pure)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,6 +12,6 @@ def digest(text: str) -> str:
 
 
 def sign(kind: str, parts: Mapping[str, object]) -> str:
-    """Return `kind|key:value|...|version:x`, after sacrebleu's signatures."""
-    named = [f"{key}:{value}" for key, value in parts.items()]
-    return "|".join([kind, *named, f"version:{__version__}"])
+    """Return `kind|key:value|...|version:x`, in the style of sacrebleu."""
+    fields = [f"{key}:{value}" for key, value in parts.items()]
+    return "|".join([kind, *fields, f"version:{__version__}"])

@@ -1,4 +1,4 @@
-"""The vocabulary of the package: plain frozen values that pass between its steps."""
+"""Frozen values that pass between the steps of the package: tasks, items, documents, requests, scores."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ Ids = npt.NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """Where rows come from; `revision` is what was asked for, None for the newest."""
+    """A dataset split to read rows from; `revision` is the requested revision, None for the newest."""
 
     path: str
     config: str | None
@@ -25,9 +25,9 @@ class DatasetSource:
 
 @dataclass(frozen=True, slots=True)
 class PromptTemplates:
-    """jinja2 over a row's columns: templates give text, expressions give values.
+    """Jinja2 over a row's columns: `choices`, `contexts`, `gold` and `each` are expressions, the others templates.
 
-    `each` gives a list: the row stands for as many items, each with its element under the name `each`.
+    `each` evaluates to a list; the row becomes one item per element, which the other fields read as `each`.
     """
 
     context: str | None
@@ -42,7 +42,7 @@ class PromptTemplates:
 
 @dataclass(frozen=True, slots=True)
 class FewshotSource:
-    """Shots taken as the first rows of another split whose `match` column equals the item's."""
+    """Another split to take shots from: its first rows whose `match` column equals the item's."""
 
     split: str
     match: str
@@ -52,7 +52,7 @@ class FewshotSource:
 class Task:
     """One task as its file declares it; baselines are fractions by version, `origin` is the file.
 
-    `differs` says how its rows differ from those of the CORE bundle, empty where they do not.
+    `differs` describes how its rows differ from those of the CORE bundle; empty if they are the same.
     """
 
     name: str
@@ -83,18 +83,18 @@ class Example:
 
     @property
     def gold_context(self) -> str:
-        """The context that belongs to the right answer."""
+        """The context of the correct answer."""
         return self.contexts[self.gold] if len(self.contexts) > 1 else self.contexts[0]
 
     @property
     def gold_continuation(self) -> str:
-        """The continuation that belongs to the right answer."""
+        """The continuation of the correct answer."""
         return self.continuations[self.gold] if len(self.continuations) > 1 else self.continuations[0]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskData:
-    """A task's rows as examples, the shots it brings along by group, and the revision that was read."""
+    """A task's rows as examples, the shots of its few-shot split by group, and the revision that was read."""
 
     examples: list[Example]
     shots: Mapping[str, list[Example]] | None
@@ -103,7 +103,7 @@ class TaskData:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text to be scored whole, or its ids where it comes tokenised."""
+    """A text to score; for a tokenized document, `ids` are set and `text` is empty."""
 
     text: str
     ids: Ids | None = None
@@ -111,9 +111,9 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Token ids and the span [start, end) to score, with the bytes of its text where they belong to the span.
+    """Token ids and the span [start, end) to score, where 1 <= start < end <= len(ids).
 
-    1 <= start < end <= len(ids): the first id is only ever context.
+    num_bytes: UTF-8 bytes of the span's text, 0 where only the whole document's bytes are counted.
     """
 
     ids: Ids
@@ -125,7 +125,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Sums over scored tokens; `greedy` is whether every one of them was the model's argmax."""
+    """Sums over scored tokens; `greedy` is whether every token was the model's argmax."""
 
     total_nats: float = 0.0
     num_tokens: int = 0
@@ -134,7 +134,7 @@ class Scored:
     greedy: bool = True
 
     def __add__(self, other: "Scored") -> "Scored":
-        """Merge two disjoint sets of scored tokens."""
+        """Add the sums of two disjoint sets of scored tokens."""
         return Scored(
             self.total_nats + other.total_nats,
             self.num_tokens + other.num_tokens,
@@ -150,15 +150,15 @@ class Scored:
 
     @property
     def bits_per_byte(self) -> float:
-        """total_nats / (ln 2 * num_bytes)."""
+        """Bits per byte: total_nats / (ln 2 * num_bytes)."""
         return self.total_nats / (math.log(2) * self.num_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What scoring cost: calls of the model, tokens in them (padding included), rows of the vocabulary head.
+    """The cost of scoring: forward passes, their tokens (padding included), rows of the vocabulary head.
 
-    minimum_tokens: the fewest tokens that it could have forwarded, every shared prefix once.
+    minimum_tokens: the theoretical minimum of tokens to forward, with every shared prefix forwarded once.
     """
 
     forwards: int = 0
@@ -167,7 +167,7 @@ class Work:
     minimum_tokens: int = 0
 
     def __add__(self, other: "Work") -> "Work":
-        """Add the work of another part of the run."""
+        """Add the cost of another part of the run."""
         return Work(
             self.forwards + other.forwards,
             self.forward_tokens + other.forward_tokens,

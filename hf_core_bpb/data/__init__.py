@@ -1,1 +1,1 @@
-"""Tasks, rows, documents and where they come from: the Hub, bundles, files, the demo."""
+"""Read tasks, rows and documents from the Hub, bundles, files and the demo."""

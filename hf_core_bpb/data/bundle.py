@@ -1,4 +1,4 @@
-"""Tasks and rows of a CORE evaluation bundle: core.yaml, eval_meta_data.csv and eval_data/."""
+"""Read tasks and rows of a CORE evaluation bundle: core.yaml, eval_meta_data.csv and eval_data/."""
 
 import csv
 import dataclasses
@@ -23,10 +23,13 @@ _PROMPTS: dict[Kind, PromptTemplates] = {
 
 
 def list_bundle_tasks(bundle: Path, known: Mapping[str, Task]) -> list[Task]:
-    """Return the tasks of a CORE bundle: core.yaml says what they are, eval_meta_data.csv their baselines.
+    """Return the tasks in a bundle's core.yaml with the baselines in its eval_meta_data.csv.
 
-    A bundle has one table of baselines; tasks known by name bring both versions.
-    Raises InputError naming the file that is missing or wrong. Layout: nanochat's evaluation bundle.
+    The layout is that of nanochat's evaluation bundle, which has one baseline per task. A task in `known` has
+    the baselines of both versions, and the bundle's must equal one of them.
+
+    Raises:
+        InputError: A file is missing or invalid; the message names it.
     """
     config = bundle / "core.yaml"
     if not config.is_file():
@@ -54,7 +57,7 @@ def list_bundle_tasks(bundle: Path, known: Mapping[str, Task]) -> list[Task]:
 def _parse_yaml(text: str) -> Any:
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            # A few lines of aliases of aliases stand for more than memory holds.
+            # Aliases of aliases can expand a few lines to more than fits in memory.
             raise ValueError(f"the alias *{event.anchor}")
     return yaml.safe_load(text)
 
@@ -90,7 +93,7 @@ def _read_task(entry: dict[str, Any], bundle: Path, table: Mapping[str, float], 
         kind=kind,
         num_fewshot=num_fewshot,
         delimiter=delimiter,
-        baselines=_baselines_of(name, bundle, table, known),
+        baselines=_match_baselines(name, bundle, table, known),
         dataset=DatasetSource(str(entry["dataset_uri"]), None, "bundle", None),
         prompt=prompt,
         fewshot=None,
@@ -102,7 +105,7 @@ def _read_task(entry: dict[str, Any], bundle: Path, table: Mapping[str, float], 
     )
 
 
-def _baselines_of(
+def _match_baselines(
     name: str, bundle: Path, table: Mapping[str, float], known: Mapping[str, Task]
 ) -> Mapping[Version, float]:
     where = f"{bundle / 'eval_meta_data.csv'}: Random baseline"
@@ -120,12 +123,16 @@ def _baselines_of(
 
 
 def load_bundle_task(task: Task, bundle: Path) -> TaskData:
-    """Return the Examples of a bundle's task in file order; raises InputError naming file and line."""
+    """Return the examples of a bundle's task in file order.
+
+    Raises:
+        InputError: The file is missing or invalid; the message names the file and line.
+    """
     path = bundle / "eval_data" / task.dataset.path
     try:
         is_inside = path.resolve().is_relative_to(bundle.resolve())
     except (OSError, ValueError, RuntimeError):
-        # No text that paths are made of, or links that lead in a circle.
+        # A null byte or a surrogate in the path, or circular links.
         is_inside = False
     if not is_inside:
         raise InputError(f"{task.origin}: dataset_uri: expected a file in the bundle, got {task.dataset.path!r}")

@@ -1,6 +1,6 @@
-"""The demo: a small model, rows in the layout of the Hub, and text that every Python installation has.
+"""The demo: a small model, rows in the layout of the Hub, and text from the Python installation.
 
-The text is Python's language reference, `pydoc_data.topics`; the model was trained on a part of it.
+The text is Python's language reference, `pydoc_data.topics`; the model was trained on part of it.
 """
 
 import hashlib
@@ -14,22 +14,22 @@ DEMO_SCRIPTS = _FOLDER / "scripts.txt"
 
 
 def read_topics() -> dict[str, str]:
-    """Return topic name to text, read from the running interpreter's installation."""
+    """Return the text of each topic, read from the running Python installation."""
     from pydoc_data.topics import topics
 
     return dict(topics)
 
 
 def is_held_out(name: str) -> bool:
-    """Return whether a topic is held out of training, by its name alone, so that every Python version agrees."""
+    """Return whether a topic is held out of training; depends on its name alone, so all Python versions agree."""
     return hashlib.sha256(name.encode()).digest()[0] % 12 == 0
 
 
 def split_topics(topics: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Return training and held-out documents that share no paragraph.
 
-    The reference repeats whole passages under several topics, so a training document loses
-    every paragraph that a held-out one contains.
+    The reference repeats passages under several topics, so paragraphs of held-out documents are removed from
+    the training documents.
     """
     held_out = [topics[name] for name in sorted(topics) if is_held_out(name)]
     held_out_paragraphs = {paragraph for text in held_out for paragraph in text.split("\n\n")}

@@ -1,4 +1,4 @@
-"""Text to be scored: files with their bytes as they are, and columns of Hub datasets."""
+"""Read documents to score: UTF-8 files, JSONL files and columns of Hub datasets."""
 
 import hashlib
 from pathlib import Path
@@ -12,7 +12,7 @@ from hf_core_bpb.types import DatasetSource, Document
 
 
 def make_document(text: object, where: str) -> Document:
-    """Return a Document of a text or a list of token ids; raises InputError for what UTF-8 cannot write."""
+    """Return a document of a text or a list of token ids; raises InputError for text that UTF-8 cannot encode."""
     if isinstance(text, list) and all(type(i) is int and 0 <= i < 2**31 for i in text):
         return Document("", np.array(text, dtype=np.int32))
     if not isinstance(text, str):
@@ -20,12 +20,12 @@ def make_document(text: object, where: str) -> Document:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise InputError(f"{where}: expected text that UTF-8 can write, got {error.reason}") from None
+        raise InputError(f"{where}: expected text that UTF-8 can encode, got {error.reason}") from None
     return Document(text)
 
 
 def load_hub_documents(source: DatasetSource, column: str) -> tuple[list[Document], str]:
-    """Return one document for each row of a column that is not empty, and the revision read."""
+    """Return a document for each non-empty row of a column, and the revision that was read."""
     where = f"`text` {source.path}"
     table = HubTable(source, None, where)
     if column not in table.columns:
@@ -37,9 +37,10 @@ def load_hub_documents(source: DatasetSource, column: str) -> tuple[list[Documen
 
 
 def read_text_file(path: Path) -> tuple[list[Document], str]:
-    """Return a UTF-8 file as one document, newlines and byte order mark kept, and its sha256.
+    """Return a UTF-8 file as one document, with its newlines and byte order mark, and its sha256.
 
-    Raises InputError naming the file and the byte that is not UTF-8.
+    Raises:
+        InputError: The file is empty, unreadable or not UTF-8; the message names the file and the invalid byte.
     """
     content = _read_bytes(path)
     try:
@@ -51,11 +52,11 @@ def read_text_file(path: Path) -> tuple[list[Document], str]:
         ) from None
     if text == "":
         raise InputError(f"{path}: expected text, got an empty file")
-    return [make_document(text, str(path))], f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"
+    return [make_document(text, str(path))], _digest(content)
 
 
 def read_jsonl_file(path: Path, column: str) -> tuple[list[Document], str]:
-    """Return one document for each line of a JSONL file whose column is not empty, and the file's sha256."""
+    """Return a document for each line of a JSONL file whose column is not empty, and the file's sha256."""
     content = _read_bytes(path)
     documents = []
     for number, row in json_rows(content, path):
@@ -65,7 +66,11 @@ def read_jsonl_file(path: Path, column: str) -> tuple[list[Document], str]:
             documents.append(make_document(row[column], f"{path}, line {number}"))
     if not documents:
         raise InputError(f"{path}: expected text in column {column!r}, got none")
-    return documents, f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"
+    return documents, _digest(content)
+
+
+def _digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Rows from the Hub, or from a folder laid out like it, through the datasets library."""
+"""Read rows from the Hub, or from a folder in its layout, with the datasets library."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -9,13 +9,13 @@ from hf_core_bpb.types import DatasetSource, Example, Task, TaskData
 
 
 class HubTable:
-    """One split of a dataset, prepared by the datasets library, with the revision it was read at.
+    """One split of a dataset, prepared by the datasets library, and the revision that was read.
 
-    `root` is a folder that holds datasets as `<owner>/<name>`; None stands for the Hub itself.
+    `root` is a folder with datasets as `<owner>/<name>`, None for the Hub.
     """
 
     def __init__(self, source: DatasetSource, root: Path | None, where: str) -> None:
-        """Load or download the split; raises InputError naming the dataset, config or split that is not there."""
+        """Load or download the split; raises InputError naming the dataset, config or split that does not exist."""
         import datasets
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
@@ -38,9 +38,10 @@ class HubTable:
 
 
 def load_hub_task(task: Task, root: Path | None = None) -> TaskData:
-    """Return a task's Examples from the Hub (or a folder laid out like it), with its shots by group.
+    """Return a task's examples and its shots by group, from the Hub or from a folder in its layout.
 
-    Raises InputError naming the task file and what is missing.
+    Raises:
+        InputError: The dataset cannot be read or does not fit; the message names the task file.
     """
     table = HubTable(task.dataset, root, task.origin)
     examples = read_examples(task, table.rows, table.columns, table.name)

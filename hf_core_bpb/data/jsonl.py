@@ -1,4 +1,4 @@
-"""JSONL, line by line, with errors that name the line."""
+"""Read JSONL line by line."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hf_core_bpb.errors import InputError
 
 
 def json_rows(content: bytes, path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield number and object of every line that is not blank; raises InputError naming file and line."""
+    """Yield the line number and object of each non-blank line; raises InputError naming the file and line."""
     for number, line in enumerate(content.splitlines(), 1):
         if not line.strip():
             continue

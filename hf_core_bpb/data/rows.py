@@ -1,4 +1,4 @@
-"""Rows to Examples: one compiled prompt per task, checked item by item (pure)."""
+"""Turn rows into examples with a task's compiled templates, and check each example (pure)."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -12,10 +12,10 @@ Texts = Callable[[Row], tuple[str, ...]]
 
 
 class RowReader:
-    """Turns rows with the given columns into Examples by a task's templates."""
+    """Turns rows with the given columns into examples, using a task's templates."""
 
     def __init__(self, task: Task, columns: list[str]) -> None:
-        """Compile the templates; raises InputError where they do not fit the columns."""
+        """Compile the templates; raises InputError if they do not fit the columns."""
         self.task = task
         prompt = task.prompt
         self.each = compile_value(prompt.each, self._where("each"), columns) if prompt.each is not None else None
@@ -58,15 +58,15 @@ class RowReader:
         return compile_value(source, self._where("gold"), self.columns)
 
     def read(self, row: Row) -> list[Example]:
-        """Return a row's Examples; raises InputError where a gold answer is not one of the options."""
+        """Return a row's examples; raises InputError if `gold` is not the index of an option."""
         if self.each is None:
-            return [self._read(row)]
+            return [self._read_one(row)]
         elements = self.each(row)
         if not isinstance(elements, list):
             raise InputError(f"{self._where('each')}: expected a list, got {elements!r}")
-        return [self._read({**row, "each": element}) for element in elements]
+        return [self._read_one({**row, "each": element}) for element in elements]
 
-    def _read(self, row: Row) -> Example:
+    def _read_one(self, row: Row) -> Example:
         contexts, continuations = self.contexts(row), self.continuations(row)
         gold = self.gold(row)
         options = max(len(contexts), len(continuations))
@@ -75,7 +75,7 @@ class RowReader:
         try:
             "".join([*contexts, *continuations]).encode()
         except UnicodeEncodeError as error:
-            raise InputError(f"{self.task.origin}: expected text that UTF-8 can write, got {error.reason}") from None
+            raise InputError(f"{self.task.origin}: expected text that UTF-8 can encode, got {error.reason}") from None
         return Example(
             contexts=contexts,
             continuations=continuations,
@@ -86,18 +86,18 @@ class RowReader:
         )
 
 
-def read_examples(task: Task, rows: Iterable[Row], columns: list[str], place: str) -> list[Example]:
-    """Return the rows' Examples; an error names the place (a dataset and split) and the row's number."""
+def read_examples(task: Task, rows: Iterable[Row], columns: list[str], source: str) -> list[Example]:
+    """Return the examples of rows; errors name `source` (a dataset and split, or a file) and the row's index."""
     try:
         reader = RowReader(task, columns)
     except InputError as error:
-        raise InputError(f"{error} (in {place})") from None
+        raise InputError(f"{error} (in {source})") from None
     examples: list[Example] = []
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
         try:
             examples += reader.read(row)
         except InputError as error:
-            raise InputError(f"{error} (in {place}, row {number})") from None
+            raise InputError(f"{error} (in {source}, row {index})") from None
     if not examples:
-        raise InputError(f"{place}: expected rows, got none")
+        raise InputError(f"{source}: expected rows, got none")
     return examples

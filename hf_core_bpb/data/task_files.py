@@ -1,4 +1,4 @@
-"""Task files: found by listing the folder, parsed from TOML, checked key by key."""
+"""Read task files: list the folder, parse the TOML, check every key."""
 
 import dataclasses
 import tomllib
@@ -20,7 +20,7 @@ PROMPT_KEYS: dict[Kind, tuple[str, ...]] = {
 
 
 class _Table:
-    """A TOML table that hands out each key once, checked, and refuses what is left over."""
+    """A TOML table whose keys are each read once and checked; `close` rejects those that were not read."""
 
     def __init__(self, values: dict[str, Any], path: Path, prefix: str = "") -> None:
         self.values = dict(values)
@@ -30,7 +30,7 @@ class _Table:
     def fail(self, key: str, expected: str, got: object) -> InputError:
         return InputError(f"{self.path}: {self.prefix}{key}: expected {expected}, got {got}")
 
-    def take(self, key: str, expected: str, accept: Callable[[Any], bool]) -> Any:
+    def pop(self, key: str, expected: str, accept: Callable[[Any], bool]) -> Any:
         if key not in self.values:
             raise self.fail(key, expected, "nothing")
         value = self.values.pop(key)
@@ -39,14 +39,14 @@ class _Table:
         return value
 
     def text(self, key: str) -> str:
-        return str(self.take(key, "a string", lambda value: isinstance(value, str)))
+        return str(self.pop(key, "a string", lambda value: isinstance(value, str)))
 
     def optional_text(self, key: str) -> str | None:
         return self.text(key) if key in self.values else None
 
     def table(self, key: str) -> "_Table":
         return _Table(
-            self.take(key, "a table", lambda value: isinstance(value, dict)),
+            self.pop(key, "a table", lambda value: isinstance(value, dict)),
             self.path,
             f"{self.prefix}{key}.",
         )
@@ -64,13 +64,13 @@ def _read_baselines(table: _Table) -> dict[Baselines, float]:
     versions: tuple[Baselines, ...] = get_args(Baselines)
     value = table.values.get("random_baseline")
     if isinstance(value, dict):
-        inner = table.table("random_baseline")
-        found: dict[Baselines, float] = {
-            v: float(inner.take(v, "a fraction in [0, 1)", _is_fraction)) for v in versions
+        by_version = table.table("random_baseline")
+        baselines: dict[Baselines, float] = {
+            version: float(by_version.pop(version, "a fraction in [0, 1)", _is_fraction)) for version in versions
         }
-        inner.close(", ".join(versions))
-        return found
-    fraction = float(table.take("random_baseline", "a fraction in [0, 1)", _is_fraction))
+        by_version.close(", ".join(versions))
+        return baselines
+    fraction = float(table.pop("random_baseline", "a fraction in [0, 1)", _is_fraction))
     return dict.fromkeys(versions, fraction)
 
 
@@ -86,12 +86,12 @@ def _read_dataset(table: _Table) -> DatasetSource:
 
 
 def _read_prompt(table: _Table, kind: Kind) -> PromptTemplates:
-    wanted = PROMPT_KEYS[kind]
-    found: dict[str, str | None] = {key: table.text(key) for key in wanted}
+    required = PROMPT_KEYS[kind]
     optional = ("preamble", "category", "each")
-    found |= {key: table.optional_text(key) for key in optional}
-    table.close(f"{', '.join([*wanted, *optional])} for kind {kind}")
-    return PromptTemplates(**{field.name: found.get(field.name) for field in dataclasses.fields(PromptTemplates)})
+    templates: dict[str, str | None] = {key: table.text(key) for key in required}
+    templates |= {key: table.optional_text(key) for key in optional}
+    table.close(f"{', '.join([*required, *optional])} for kind {kind}")
+    return PromptTemplates(**{field.name: templates.get(field.name) for field in dataclasses.fields(PromptTemplates)})
 
 
 def _read_fewshot(table: _Table) -> FewshotSource:
@@ -107,21 +107,22 @@ def _is_text_list(value: Any) -> bool:
 def parse_task(text: str, path: Path) -> Task:
     """Return the task that a TOML text declares.
 
-    Raises InputError naming file, key, what was expected and what came.
+    Raises:
+        InputError: The text is invalid; the message names the file, the key, and the expected and actual value.
     """
     try:
         table = _Table(tomllib.loads(text), path)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected TOML, got a syntax error: {error}") from None
-    kind: Kind = table.take("kind", f"one of {', '.join(KINDS)}", lambda value: value in KINDS)
+    kind: Kind = table.pop("kind", f"one of {', '.join(KINDS)}", lambda value: value in KINDS)
     task = Task(
-        name=table.take(
+        name=table.pop(
             "name",
-            f"the file's own name, {path.stem!r}",
+            f"the file's name, {path.stem!r}",
             lambda value: value == path.stem,
         ),
         kind=kind,
-        num_fewshot=table.take(
+        num_fewshot=table.pop(
             "num_fewshot",
             "a whole number, 0 or more",
             lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
@@ -131,7 +132,7 @@ def parse_task(text: str, path: Path) -> Task:
         dataset=_read_dataset(table.table("dataset")),
         prompt=_read_prompt(table.table("prompt"), kind),
         fewshot=_read_fewshot(table.table("fewshot")) if "fewshot" in table.values else None,
-        suites=tuple(table.take("suites", "a list of strings", _is_text_list)),
+        suites=tuple(table.pop("suites", "a list of strings", _is_text_list)),
         license=table.text("license"),
         citation=table.text("citation"),
         differs=table.optional_text("differs") or "",
@@ -145,11 +146,11 @@ def parse_task(text: str, path: Path) -> Task:
 
 
 def load_task(path: Path) -> Task:
-    """Return the task declared by a TOML file; raises InputError where the file is missing or wrong."""
+    """Return the task that a TOML file declares; raises InputError if the file is missing or invalid."""
     try:
         return parse_task(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
-        raise InputError(f"{path}: expected a task file, got no such file") from None
+        raise InputError(f"no such task file: {path}") from None
     except InputError:
         raise
     except (OSError, ValueError) as error:
@@ -157,49 +158,49 @@ def load_task(path: Path) -> Task:
 
 
 def tasks_folder() -> Path:
-    """Return the folder of task files: inside the package as installed, beside it in a checkout."""
-    here = Path(__file__).parents[1]
-    installed = here / "tasks"
-    return installed if installed.is_dir() else here.parent / "tasks"
+    """Return the folder of task files: in the installed package, or beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "tasks"
+    return installed if installed.is_dir() else package.parent / "tasks"
 
 
 def list_tasks() -> list[Task]:
-    """Return every task that the folder holds, by name."""
+    """Return all tasks of the task folder, sorted by name."""
     return [load_task(path) for path in sorted(tasks_folder().glob("*.toml"))]
 
 
 def select_tasks(tasks: list[Task], names: Sequence[str] | None, suite: str, known: str) -> list[Task]:
-    """Return the named tasks in the order asked for, or the suite's; a name ending in .toml is a user's file.
+    """Return the tasks with the given names, in that order, or the tasks of the suite without names.
 
-    `known` says in the error where the tasks came from.
+    A name that ends in .toml is the path of a task file. `known` names the origin of `tasks` in errors.
     """
     if names is None:
-        return members(tasks, suite)
+        return suite_tasks(tasks, suite)
     by_name = {task.name: task for task in tasks}
-    chosen = []
+    selected = []
     for name in names:
         if name.endswith(".toml"):
-            chosen.append(load_task(Path(name)))
+            selected.append(load_task(Path(name)))
         elif name in by_name:
-            chosen.append(by_name[name])
+            selected.append(by_name[name])
         else:
             raise InputError(
                 f"`tasks`: expected names of {known} ({', '.join(by_name)}) or paths of .toml files, got {name!r}"
             )
-    _refuse_repeats([task.name for task in chosen])
-    return chosen
+    _reject_repeats([task.name for task in selected])
+    return selected
 
 
-def members(tasks: list[Task], suite: str) -> list[Task]:
-    """Return the tasks that belong to a suite."""
-    chosen = [task for task in tasks if suite in task.suites]
-    if not chosen:
+def suite_tasks(tasks: list[Task], suite: str) -> list[Task]:
+    """Return the tasks of a suite; raises InputError for an unknown suite."""
+    selected = [task for task in tasks if suite in task.suites]
+    if not selected:
         suites = sorted({name for task in tasks for name in task.suites})
         raise InputError(f"`suite`: expected one of {', '.join(suites)}, got {suite!r}")
-    return chosen
+    return selected
 
 
-def _refuse_repeats(names: Iterable[str]) -> None:
+def _reject_repeats(names: Iterable[str]) -> None:
     seen = set()
     for name in names:
         if name in seen:

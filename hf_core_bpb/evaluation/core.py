@@ -148,7 +148,7 @@ def _sign(lm: LanguageModel, core: ResolvedCore, results: Mapping[str, TaskResul
             "limit": options.limit if options.limit is not None else "all",
             **({"precision": f"{options.precision:g}({SEED})"} if options.precision is not None else {}),
             **sign_model(lm, batch_tokens),
-            **({"first": "tokenizer"} if core.protocol.own_specials else {}),
+            **({"first": "tokenizer"} if core.protocol.adds_special_tokens else {}),
             "truncation": "left",
             "data": digest(repr(recipes)),
         },

@@ -90,7 +90,7 @@ def _resolve_bundle(
     available = list_bundle_tasks(folder, {task.name: task for task in known})
     names = options.tasks
     if names is None:
-        names = [task.name for task in task_files.members(known, options.suite)]
+        names = [task.name for task in task_files.suite_tasks(known, options.suite)]
         missing = sorted(set(names) - {task.name for task in available})
         if missing:
             raise InputError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from hf_core_bpb.metrics.decision import decide
 from hf_core_bpb.metrics.results import ItemResult, TaskResult
 from hf_core_bpb.protocols import Protocol
+from hf_core_bpb.protocols.item_batch import ItemBatch
 from hf_core_bpb.tokenization.encode import Tokenizer
 from hf_core_bpb.types import Example, Request, Scored, Task, TaskData
 
@@ -47,14 +48,8 @@ class TaskRun:
         missing = [index for index in indices if index not in self._requests]
         for begin in range(0, len(missing), _ITEMS_PER_BATCH):
             batch = missing[begin : begin + _ITEMS_PER_BATCH]
-            requests = self.protocol.requests(
-                self.tokenizer,
-                self.task,
-                [self.items[index] for index in batch],
-                [self.shots[index] for index in batch],
-                self.max_length,
-                batch,
-            )
+            items = ItemBatch(self.task, [self.items[i] for i in batch], [self.shots[i] for i in batch], batch)
+            requests = self.protocol.requests(self.tokenizer, items, self.max_length)
             self._requests |= zip(batch, requests, strict=True)
         return [request for index in indices for request in self._requests[index]]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
-from hf_core_bpb.data.task_files import list_tasks, members
+from hf_core_bpb.data.task_files import list_tasks, suite_tasks
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.metrics.centering import centered_accuracy, mean_centered
 from hf_core_bpb.types import Baselines, Task
@@ -36,7 +36,7 @@ class AccuracyScores:
         """The suite whose tasks these are, all of them and no others."""
         known = list_tasks()
         for suite in SUITES:
-            if {task.name for task in members(known, suite)} == set(self.accuracies):
+            if {task.name for task in suite_tasks(known, suite)} == set(self.accuracies):
                 return suite
         return None
 

@@ -1,36 +1,34 @@
-"""The protocols, one entry each: which items, which shots, what text, which tokens are scored."""
+"""The table of protocols: how each one selects items and shots, renders prompts and makes requests."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hf_core_bpb.protocols import dclm, nanochat
+from hf_core_bpb.protocols.item_batch import ItemBatch
 from hf_core_bpb.tokenization.encode import Tokenizer
-from hf_core_bpb.types import Baselines, Example, Kind, Request, Task
+from hf_core_bpb.types import Baselines, Example, Kind, Request
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The pure functions that make up a protocol, the baselines that its authors print, and its seeds.
+    """The pure functions of a protocol, the baselines that its authors publish, and its seeds.
 
-    own_specials: whether a prompt begins with what the tokenizer adds of itself, not with BOS or EOS.
-
-    select: rows and limit to items, in the order that they are scored in.
-    draw: items and number of shots to the shots of every item.
-    render: an item's prompts as texts, for people to read.
-    category_of: the category that accuracies are averaged over, the same for all where there is none.
-    requests: tokenizer, task, items, their shots, context length, and the items' places, to Requests by item.
+    select: kind, rows and limit to items, in the order of scoring.
+    draw: items and number of shots to the shots of each item.
+    render: kind, item, shots and delimiter to the texts of the item's prompts.
+    requests: tokenizer, items and context length to the requests of each item.
+    category_of: item to its category; accuracies are averaged by category first, so "" for all means no categories.
+    adds_special_tokens: whether a prompt begins with the special tokens that the tokenizer adds, not with BOS or EOS.
     """
 
     select: Callable[[Kind, Sequence[Example], int | None], list[Example]]
     draw: Callable[[Sequence[Example], int], list[list[Example]]]
     render: Callable[[Kind, Example, Sequence[Example], str], list[str]]
-    requests: Callable[
-        [Tokenizer, Task, Sequence[Example], Sequence[Sequence[Example]], int, Sequence[int]], list[list[Request]]
-    ]
+    requests: Callable[[Tokenizer, ItemBatch, int], list[list[Request]]]
     category_of: Callable[[Example], str]
     baselines: Baselines
     seeds: str
-    own_specials: bool
+    adds_special_tokens: bool
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -42,7 +40,7 @@ PROTOCOLS: dict[str, Protocol] = {
         category_of=lambda _item: "",
         baselines="v1",
         seeds=f"{nanochat.SHUFFLE_SEED}/{nanochat.SHOT_SEED}+index",
-        own_specials=False,
+        adds_special_tokens=False,
     ),
     "dclm": Protocol(
         select=dclm.select_items,
@@ -52,6 +50,6 @@ PROTOCOLS: dict[str, Protocol] = {
         category_of=lambda item: item.category,
         baselines="v2",
         seeds=f"{dclm.SHOT_SEED} in sequence",
-        own_specials=True,
+        adds_special_tokens=True,
     ),
 }

@@ -1,6 +1,6 @@
-"""The protocol of DCLM, by llm-foundry's in-context-learning datasets (commit 8c8dd48f) (pure).
+"""The protocol of DCLM, as in llm-foundry's in-context-learning datasets, commit 8c8dd48f (pure).
 
-Items in file order, one stream of shots, single line breaks, context and answer tokenised apart.
+Items in file order, one random stream of shots, single line breaks, context and answer tokenized separately.
 """
 
 import dataclasses
@@ -11,67 +11,70 @@ from collections.abc import Sequence
 import numpy as np
 
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.tokenization.encode import Tokenizer, encode_bare, encode_with_own_specials
-from hf_core_bpb.types import Example, Ids, Kind, Request, Task
+from hf_core_bpb.protocols.item_batch import ItemBatch
+from hf_core_bpb.tokenization.encode import Tokenizer, encode_bare, encode_with_special_tokens
+from hf_core_bpb.types import Example, Ids, Kind, Request
 
 SHOT_SEED = 1234
 
 
 def select_items(kind: Kind, examples: Sequence[Example], limit: int | None) -> list[Example]:
-    """Return the first items of each category in file order, their single texts stripped, lists as they are."""
-    taken: dict[str, int] = defaultdict(int)
+    """Return the first items of each category in file order; texts are stripped, lists of options are not."""
+    counts: dict[str, int] = defaultdict(int)
     items = []
     for example in examples:
-        taken[example.category] += 1
-        if limit is None or taken[example.category] <= limit:
+        counts[example.category] += 1
+        if limit is None or counts[example.category] <= limit:
             items.append(_strip_single_texts(kind, example))
     return items
 
 
 def _strip_single_texts(kind: Kind, example: Example) -> Example:
     contexts = example.contexts if kind == "schema" else tuple(text.strip() for text in example.contexts)
-    single = kind != "multiple_choice"
-    continuations = tuple(text.strip() for text in example.continuations) if single else example.continuations
+    continuations = example.continuations
+    if kind != "multiple_choice":
+        continuations = tuple(text.strip() for text in continuations)
     return dataclasses.replace(example, contexts=contexts, continuations=continuations)
 
 
 def draw_shots(items: Sequence[Example], num_fewshot: int) -> list[list[Example]]:
-    """Return each item's shots from the others of its category, by one Random(1234) consumed from the first on.
+    """Return each item's shots from the other items of its category.
 
-    The shots are a set of places, in the order in which Python walks through that set.
+    Each category has one Random(1234), which draws the shots of its items in file order. As in llm-foundry,
+    the shots of an item are a set of indices, in Python's iteration order of that set.
     """
-    places: dict[str, list[int]] = defaultdict(list)
+    by_category: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        places[item.category].append(index)
+        by_category[item.category].append(index)
     shots: list[list[Example]] = [[] for _ in items]
-    for members in places.values():
+    for indices in by_category.values():
         rng = random.Random(SHOT_SEED)
-        num_drawn = min(len(members) - 1, num_fewshot)
-        for own, index in enumerate(members):
-            drawn = set(rng.sample(range(len(members)), num_drawn))
-            if own in drawn:
-                drawn.remove(own)
-                drawn.add(_choose_another(rng, len(members), drawn, own))
-            shots[index] = [items[members[place]] for place in drawn]
+        num_drawn = min(len(indices) - 1, num_fewshot)
+        for item_number, index in enumerate(indices):
+            drawn = set(rng.sample(range(len(indices)), num_drawn))
+            if item_number in drawn:
+                drawn.remove(item_number)
+                drawn.add(_draw_another(rng, len(indices), drawn | {item_number}))
+            shots[index] = [items[indices[number]] for number in drawn]
     return shots
 
 
-def _choose_another(rng: random.Random, count: int, drawn: set[int], own: int) -> int:
+def _draw_another(rng: random.Random, count: int, excluded: set[int]) -> int:
     while True:
-        place = rng.choice(range(count))
-        if place not in drawn and place != own:
-            return place
+        number = rng.choice(range(count))
+        if number not in excluded:
+            return number
 
 
 def render_preamble(item: Example, shots: Sequence[Example], delimiter: str) -> str:
-    """Return the text before the item: its preamble and its shots, a line break between each."""
+    """Return the text before the item: its preamble and shots, separated by line breaks."""
     lines = [item.preamble] if item.preamble else []
     lines += [shot.gold_context + delimiter + shot.gold_continuation for shot in shots]
     return "\n".join(lines)
 
 
 def render_contexts(kind: Kind, item: Example, delimiter: str, after_preamble: bool) -> list[str]:
-    """Return the item's contexts; a schema's have a delimiter only after a preamble."""
+    """Return the item's contexts; in a schema, they have a delimiter only after a preamble."""
     lead = "\n" if after_preamble else ""
     if kind == "schema":
         tail = delimiter.rstrip() if after_preamble else ""
@@ -80,7 +83,7 @@ def render_contexts(kind: Kind, item: Example, delimiter: str, after_preamble: b
 
 
 def render_prompts(kind: Kind, item: Example, shots: Sequence[Example], delimiter: str) -> list[str]:
-    """Return an item's prompts as they read, the answers with their leading space."""
+    """Return the full texts of an item's prompts, with a space before each answer."""
     preamble = render_preamble(item, shots, delimiter)
     contexts = render_contexts(kind, item, delimiter, preamble != "")
     return [preamble + context + _with_leading_space(answer) for context in contexts for answer in item.continuations]
@@ -90,19 +93,16 @@ def _with_leading_space(answer: str) -> str:
     return answer if answer.startswith(" ") else f" {answer}"
 
 
-def make_requests(
-    tokenizer: Tokenizer,
-    task: Task,
-    items: Sequence[Example],
-    shots: Sequence[Sequence[Example]],
-    max_length: int,
-    places: Sequence[int],
-) -> list[list[Request]]:
-    """Return the Requests of each item: preamble with the tokenizer's own special tokens, context, answer.
+def make_requests(tokenizer: Tokenizer, batch: ItemBatch, max_length: int) -> list[list[Request]]:
+    """Return the requests of each item: preamble with the special tokens that the tokenizer adds, context, answer.
 
-    Every token of the answer is scored. Raises InputError where it leaves no room for context.
+    All tokens of the answer are scored.
+
+    Raises:
+        InputError: An answer leaves no room for a token of context.
     """
-    preambles = [render_preamble(item, s, task.delimiter) for item, s in zip(items, shots, strict=True)]
+    task, items = batch.task, batch.items
+    preambles = [render_preamble(item, shots, task.delimiter) for item, shots in zip(items, batch.shots, strict=True)]
     contexts = [
         render_contexts(task.kind, item, task.delimiter, preamble != "")
         for item, preamble in zip(items, preambles, strict=True)
@@ -111,32 +111,31 @@ def make_requests(
     answers = [
         [_with_leading_space(answer) if needs_space else answer for answer in item.continuations] for item in items
     ]
-    preamble_ids = encode_with_own_specials(tokenizer, preambles)
+    preamble_ids = encode_with_special_tokens(tokenizer, preambles)
     context_ids = iter(encode_bare(tokenizer, [text for group in contexts for text in group]))
     answer_ids = iter(encode_bare(tokenizer, [text for group in answers for text in group]))
-    made = []
-    for index, item in enumerate(items):
-        before = [np.concatenate([preamble_ids[index], next(context_ids)]) for _ in contexts[index]]
-        after = [next(answer_ids) for _ in answers[index]]
+    requests = []
+    for number, item in enumerate(items):
+        item_contexts = [np.concatenate([preamble_ids[number], next(context_ids)]) for _ in contexts[number]]
+        item_answers = [next(answer_ids) for _ in answers[number]]
         sizes = [len(text.encode()) for text in item.continuations]
-        where = f"{task.name}, item {places[index]}"
-        made.append(
+        requests.append(
             [
-                _request(context, answer, size, max_length, where)
-                for context in before
-                for answer, size in zip(after, sizes, strict=True)
+                _make_request(context, answer, size, max_length, batch.describe(number))
+                for context in item_contexts
+                for answer, size in zip(item_answers, sizes, strict=True)
             ]
         )
-    return made
+    return requests
 
 
-def _request(context: Ids, answer: Ids, num_bytes: int, max_length: int, where: str) -> Request:
+def _make_request(context: Ids, answer: Ids, num_bytes: int, max_length: int, where: str) -> Request:
     room = max_length - len(answer)
-    kept = context[len(context) - room :] if len(context) > room else context
-    if room < 1 or len(kept) < 1 or len(answer) < 1:
+    visible = context[len(context) - room :] if len(context) > room else context
+    if room < 1 or len(visible) < 1 or len(answer) < 1:
         raise InputError(
             f"{where}: expected a context and an answer within {max_length} tokens, "
             f"got {len(context)} and {len(answer)}"
         )
-    ids = np.concatenate([kept, answer])
-    return Request(ids, len(kept), len(ids), num_bytes, truncated=len(kept) < len(context))
+    ids = np.concatenate([visible, answer])
+    return Request(ids, len(visible), len(ids), num_bytes, truncated=len(visible) < len(context))

@@ -1,4 +1,4 @@
-"""The protocol of nanochat's core_eval.py: shuffled items, shots by item, whole prompts tokenised together (pure)."""
+"""The protocol of nanochat's core_eval.py: shuffled items, shots drawn per item, whole prompts tokenized (pure)."""
 
 import random
 from collections.abc import Sequence
@@ -7,9 +7,10 @@ from functools import cache
 from jinja2 import Template
 
 from hf_core_bpb.data.templates import environment
+from hf_core_bpb.protocols.item_batch import ItemBatch
 from hf_core_bpb.protocols.spans import option_requests
 from hf_core_bpb.tokenization.encode import Tokenizer, encode
-from hf_core_bpb.types import Example, Kind, Request, Task
+from hf_core_bpb.types import Example, Kind, Request
 
 SHUFFLE_SEED = 1337
 SHOT_SEED = 1234
@@ -27,7 +28,7 @@ def _layout() -> Template:
 
 
 def select_items(kind: Kind, examples: Sequence[Example], limit: int | None) -> list[Example]:
-    """Return the items of any kind shuffled with 1337, then cut to the limit (base_eval.py)."""
+    """Return the items, shuffled with seed 1337 and then cut to the limit (base_eval.py)."""
     del kind
     items = list(examples)
     random.Random(SHUFFLE_SEED).shuffle(items)
@@ -37,22 +38,21 @@ def select_items(kind: Kind, examples: Sequence[Example], limit: int | None) -> 
 def draw_shots(items: Sequence[Example], num_fewshot: int) -> list[list[Example]]:
     """Return each item's shots from the other items, drawn by Random(1234 + index) (core_eval.py).
 
-    nanochat fails when there are not enough other items; here all of them are used, in the drawn order,
-    as llm-foundry does.
+    With fewer other items than shots, all of them are used in the drawn order, as in llm-foundry; nanochat fails.
     """
     others = len(items) - 1
     drawn = []
     for index in range(len(items)):
-        places = random.Random(SHOT_SEED + index).sample(range(others), min(num_fewshot, others))
-        drawn.append([items[i if i < index else i + 1] for i in places])
+        numbers = random.Random(SHOT_SEED + index).sample(range(others), min(num_fewshot, others))
+        drawn.append([items[number if number < index else number + 1] for number in numbers])
     return drawn
 
 
 def render_prompts(kind: Kind, item: Example, shots: Sequence[Example], delimiter: str) -> list[str]:
-    """Return an item's prompts, blank lines between shots (core_eval.py).
+    """Return an item's prompts, with blank lines between shots (core_eval.py).
 
-    Multiple choice: one for each choice; schema: one for each context; language modeling: the prompt
-    without its continuation, stripped so that it is a prefix in tokens, and with it.
+    Multiple choice: one per choice. Schema: one per context. Language modeling: the prompt without its
+    continuation, stripped so that its tokens are a prefix, and the prompt with its continuation.
     """
     trim = kind == "language_modeling"
     layout = _layout()
@@ -73,18 +73,15 @@ def render_prompts(kind: Kind, item: Example, shots: Sequence[Example], delimite
     return [render(item.contexts[0], "").strip(), *prompts] if trim else prompts
 
 
-def make_requests(
-    tokenizer: Tokenizer,
-    task: Task,
-    items: Sequence[Example],
-    shots: Sequence[Sequence[Example]],
-    max_length: int,
-    places: Sequence[int],
-) -> list[list[Request]]:
-    """Return the Requests of each item, its whole prompts tokenised with BOS in front."""
-    prompts = [render_prompts(task.kind, i, s, task.delimiter) for i, s in zip(items, shots, strict=True)]
+def make_requests(tokenizer: Tokenizer, batch: ItemBatch, max_length: int) -> list[list[Request]]:
+    """Return the requests of each item; its whole prompts are tokenized with BOS before them."""
+    task = batch.task
+    prompts = [
+        render_prompts(task.kind, item, shots, task.delimiter)
+        for item, shots in zip(batch.items, batch.shots, strict=True)
+    ]
     ids = iter(encode(tokenizer, [prompt for group in prompts for prompt in group]))
     return [
-        option_requests(task.kind, item, [next(ids) for _ in group], max_length, f"{task.name}, item {index}")
-        for index, item, group in zip(places, items, prompts, strict=True)
+        option_requests(task.kind, item, [next(ids) for _ in prompts[number]], max_length, batch.describe(number))
+        for number, item in enumerate(batch.items)
     ]

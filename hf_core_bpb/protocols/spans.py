@@ -1,4 +1,4 @@
-"""Token ids of an item's prompts to Requests: where the answer begins, and what a short context cuts off (pure)."""
+"""Turn the token ids of an item's prompts into requests: where the answer begins, and left truncation (pure)."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from hf_core_bpb.types import Example, Ids, Kind, Request
 
 
 def common_prefix(sequences: Sequence[Ids]) -> int:
-    """Return how many leading ids all sequences share."""
+    """Return the number of leading ids that all sequences share."""
     shortest = min(len(ids) for ids in sequences)
     rows = np.stack([ids[:shortest] for ids in sequences])
     differs = (rows != rows[0]).any(axis=0)
@@ -17,18 +17,17 @@ def common_prefix(sequences: Sequence[Ids]) -> int:
 
 
 def common_suffix(sequences: Sequence[Ids]) -> int:
-    """Return how many trailing ids all sequences share."""
+    """Return the number of trailing ids that all sequences share."""
     return common_prefix([ids[::-1] for ids in sequences])
 
 
 def answer_starts(kind: Kind, sequences: Sequence[Ids]) -> list[int]:
-    """Return where each scored sequence's answer begins, as nanochat finds it (core_eval.py).
+    """Return the index at which each scored sequence's answer begins, as in nanochat's core_eval.py.
 
-    Multiple choice: after the common prefix; schema: at the common suffix; language modeling: after the
-    prompt without continuation. Two cases that nanochat leaves open are closed so that every answer keeps
-    at least one scored id with one before it: a choice that is a token prefix of all the others moves the
-    start of all of them back to its own last id, and a continuation whose first id merges with the
-    prompt's last is scored from the merged id.
+    Multiple choice: after the common prefix. Schema: at the common suffix. Language modeling: after the prompt
+    without its continuation. In two cases that nanochat does not handle, the start moves so that every answer
+    has at least one id to score: if a choice is a token prefix of all others, all choices start at its last
+    id; if the first id of a continuation merges with the last id of the prompt, it starts at the merged id.
     """
     shortest = min(len(ids) for ids in sequences)
     if kind == "schema":
@@ -41,7 +40,7 @@ def answer_starts(kind: Kind, sequences: Sequence[Ids]) -> list[int]:
 
 
 def truncate_left(ids: Ids, start: int, max_length: int) -> tuple[Ids, int]:
-    """Return the last `max_length` ids and the start shifted along, never before the second id."""
+    """Return the last `max_length` ids and the start in them, which is at least 1."""
     cut = max(0, len(ids) - max_length)
     return ids[cut:], max(start - cut, 1)
 
@@ -49,18 +48,20 @@ def truncate_left(ids: Ids, start: int, max_length: int) -> tuple[Ids, int]:
 def option_requests(
     kind: Kind, example: Example, sequences: Sequence[Ids], max_length: int, where: str
 ) -> list[Request]:
-    """Return one Request for each option; a continuation's bytes are its text's.
+    """Return one request per option, with the bytes of its continuation.
 
-    `sequences` are the prompts' ids with BOS where there is one. Raises InputError where a prompt is a
-    single id, so that the model would have nothing to condition on.
+    `sequences` are the ids of the prompts, with BOS if the tokenizer has one.
+
+    Raises:
+        InputError: A prompt is a single id, which leaves no context to predict from.
     """
-    for ids in sequences[-1:] if kind == "language_modeling" else sequences:
+    scored = sequences[-1:] if kind == "language_modeling" else sequences
+    for ids in scored:
         if len(ids) < 2:
             raise InputError(
                 f"{where}: expected a prompt of two or more tokens, got {len(ids)} (a tokenizer without BOS and EOS?)"
             )
     starts = answer_starts(kind, sequences)
-    scored = sequences[-1:] if kind == "language_modeling" else sequences
     num_bytes = [len(text.encode()) for text in example.continuations] * len(example.contexts)
     requests = []
     for sequence, start, size in zip(scored, starts, num_bytes, strict=True):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_core_bpb.data.task_files import list_tasks, members
+from hf_core_bpb.data.task_files import list_tasks, suite_tasks
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.metrics.core import AccuracyScores, score_accuracies
 
@@ -35,7 +35,7 @@ def read_published() -> list[PublishedModel]:
 
 def baseline_lines(suite: str) -> str:
     """Return one line per task of a suite with its random baseline, as a form to overwrite."""
-    return "\n".join(f"{task.name}, {task.baselines['v1']:g}" for task in members(list_tasks(), suite))
+    return "\n".join(f"{task.name}, {task.baselines['v1']:g}" for task in suite_tasks(list_tasks(), suite))
 
 
 def read_lines(text: str) -> AccuracyScores:

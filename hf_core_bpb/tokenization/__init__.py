@@ -1,1 +1,1 @@
-"""Text to token ids, the bytes of every id, and the windows that documents are scored in."""
+"""Encode text, count the bytes of token ids, and cut documents into windows."""

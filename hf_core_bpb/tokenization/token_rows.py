@@ -1,6 +1,6 @@
-"""Rows of token ids with their targets to requests: which targets are text, and how many bytes they are (pure).
+"""Turn rows of input and target ids into requests for the targets that are text (pure).
 
-A row is x (T,) with targets y (T,), the id after each x; targets below 0 are ignored.
+A row is inputs x (T,) and targets y (T,), where y[t] is the id after x[t]; targets below 0 are ignored.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Marks = npt.NDArray[np.bool_]
 
 
 def mark_text(x_BxT: Ids64, y_BxT: Ids64, table: TokenBytes, where: str) -> Marks:
-    """Return which targets (B, T) are text: neither ignored nor special. Raises InputError for unknown ids."""
+    """Return a mask (B, T) of the targets that are text, neither ignored nor special; InputError for unknown ids."""
     if x_BxT.min(initial=0) < 0:
         raise InputError(f"{where}: expected ids of 0 or more, got {x_BxT.min()}")
     largest = max(x_BxT.max(initial=0), y_BxT.max(initial=0))
@@ -27,12 +27,12 @@ def mark_text(x_BxT: Ids64, y_BxT: Ids64, table: TokenBytes, where: str) -> Mark
 
 
 def is_shift(x_T: Ids64, y_T: Ids64, marks_T: Marks) -> bool:
-    """Return whether every marked target is the next input, so that one row of ids holds both."""
+    """Return whether every marked target is the next input, so that one sequence of ids contains both."""
     return bool((y_T[:-1] == x_T[1:])[marks_T[:-1]].all())
 
 
 def row_requests(x_T: Ids64, y_T: Ids64, marks_T: Marks, table: TokenBytes) -> Iterator[Request]:
-    """Yield a request for each run of marked targets of a row whose targets are its shifted inputs."""
+    """Yield a request for each run of marked targets; the targets must be the shifted inputs (`is_shift`)."""
     ids_N = np.concatenate([x_T, y_T[-1:]]).astype(np.int32)
     is_scored_N = np.concatenate([[False], marks_T])
     edges = np.flatnonzero(np.diff(np.concatenate([is_scored_N, [False]]))) + 1

@@ -209,7 +209,7 @@ def test_input_that_does_not_fit_is_one_line_and_exit_code_2(hub, tmp_path, argu
     [
         (["--tasks", "nope"], "--tasks: expected names of the task folder"),
         (["--model", "nobody/none"], "--model: expected a causal language model at 'nobody/none'"),
-        (["--model", "tiny", "--eval", "core", "--tasks", "missing.toml"], "missing.toml: expected a task file"),
+        (["--model", "tiny", "--eval", "core", "--tasks", "missing.toml"], "no such task file: missing.toml"),
     ],
 )
 def test_an_input_error_under_torchrun_is_said_once(hub, tmp_path, arguments, message):

@@ -46,7 +46,7 @@ def test_odd_text_is_scored_whole_and_exact_in_its_bytes(tokenizer, tiny_model, 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("\ud800", r"texts\[1\]: expected text that UTF-8 can write"), (None, r"texts\[1\]: expected text or a list")],
+    [("\ud800", r"texts\[1\]: expected text that UTF-8 can encode"), (None, r"texts\[1\]: expected text or a list")],
 )
 def test_what_is_no_text_is_refused_with_its_place(tokenizer, tiny_model, text, message):
     with pytest.raises(InputError, match=message):

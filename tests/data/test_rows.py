@@ -204,7 +204,7 @@ def test_null_is_no_text():
 
 
 def test_text_that_utf_8_cannot_write_is_refused():
-    with pytest.raises(InputError, match="expected text that UTF-8 can write"):
+    with pytest.raises(InputError, match="expected text that UTF-8 can encode"):
         read("lambada_openai", text="a \ud800")
 
 

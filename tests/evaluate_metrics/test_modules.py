@@ -192,7 +192,7 @@ print(json.dumps([bpb.compute(), core.compute()]))
         ({"predictions": ["text"], "model_id": "absent/model"}, "`model`: expected a causal language model"),
         ({"predictions": ROWS, "model_id": "tiny"}, "expected no model_id with rows of nats and bytes"),
         ({"predictions": 5}, "predictions: expected a list, got int"),
-        ({"predictions": ["\ud800"], "model_id": "tiny"}, r"predictions\[0\]: expected text that UTF-8 can write"),
+        ({"predictions": ["\ud800"], "model_id": "tiny"}, r"predictions\[0\]: expected text that UTF-8 can encode"),
         ({"predictions": [{"nats": 1.0, "bytes": 2**63}]}, "expected bytes to be a whole number"),
         ({"predictions": [{"nats": 1.0, "bytes": 2, "characters": 3}]}, "at most as many characters as bytes, got 3"),
         ({"predictions": ROWS, "nats": [1.0]}, "expected predictions or columns of sums, got both"),

@@ -97,7 +97,7 @@ def test_all_eleven_dataset_ids_are_read_from_the_hub(hub, tiny_model, tokenizer
     hub.requests.clear()
     result = evaluate_core(tiny_model, tokenizer, suite="core-11", max_length=256)
     assert sorted(result.tasks) == sorted(task.name for task in list_tasks() if "core-11" in task.suites)
-    for task in registry.members(list_tasks(), "core-11"):
+    for task in registry.suite_tasks(list_tasks(), "core-11"):
         assert any(f"datasets/{task.dataset.path}" in line for line in hub.requests), task.name
         assert result.tasks[task.name].revision == task.dataset.revision
         assert result.tasks[task.name].num_items == 6

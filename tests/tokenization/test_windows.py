@@ -146,5 +146,5 @@ def test_a_document_with_nothing_to_score_is_refused(byte_tokenizer, text):
 
 
 def test_a_lone_surrogate_is_refused():
-    with pytest.raises(InputError, match="here: expected text that UTF-8 can write"):
+    with pytest.raises(InputError, match="here: expected text that UTF-8 can encode"):
         make_document("a\ud800", "here")
