@@ -1,4 +1,4 @@
-"""A Hub that is slow, away, half there or closed: asked again, gone on with, or one line."""
+"""A Hub that is slow, offline, interrupted or gated: requests are retried, or the error is one line."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ ARGUMENTS = ("--eval", "core", "--source", "demo", "--tasks", "piqa", "--max-len
 
 @pytest.fixture
 def model(hub, tmp_path):
-    """A model of a name of its own, of which nothing is in the cache."""
+    """A model with a new name, so that none of its files is in the cache."""
     name = f"flaky/{tmp_path.name}"
     shutil.copytree(hub.root / "models" / "tiny", hub.root / "models" / name)
     yield name
@@ -24,7 +24,7 @@ def model(hub, tmp_path):
     hub.moved.clear()
 
 
-def core_in(folder):
+def piqa_results(folder):
     return json.loads((folder / "results.json").read_text())["core"]["tasks"]["piqa"]
 
 
@@ -32,82 +32,100 @@ def core_in(folder):
 def expected(hub, tmp_path_factory):
     folder = tmp_path_factory.mktemp("expected") / "run"
     assert main(["--model", "tiny", *ARGUMENTS, "--output", str(folder)]) == 0
-    return core_in(folder)
+    return piqa_results(folder)
 
 
-def test_a_model_is_loaded_from_a_hub_that_answers_503_at_first(hub, model, expected, tmp_path):
+def test_a_model_request_that_fails_with_503_is_retried(hub, model, expected, tmp_path):
     hub.failures = 2
     assert main(["--model", model, *ARGUMENTS, "--output", str(tmp_path / "run")]) == 0
     assert hub.failures == 0
-    assert core_in(tmp_path / "run") == expected
+    assert piqa_results(tmp_path / "run") == expected
 
 
-def test_a_download_that_is_cut_off_is_gone_on_with(hub, model, expected, tmp_path):
+def test_an_interrupted_download_is_resumed(hub, model, expected, tmp_path):
     hub.cuts = 2
     finished = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "run"), HF_HOME=str(tmp_path / "h"))
     assert finished.returncode == 0, finished.stderr
     assert hub.cuts == 0
-    assert core_in(tmp_path / "run") == expected
+    assert piqa_results(tmp_path / "run") == expected
 
 
-def test_a_hub_that_answers_late_is_asked_again(hub, model, expected, tmp_path):
+def test_a_request_that_times_out_is_retried(hub, model, expected, tmp_path):
     hub.stalls = 1
     short = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HOME": str(tmp_path / "h")}
     finished = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "run"), **short)
     assert finished.returncode == 0, finished.stderr
     assert hub.stalls == 0
-    assert core_in(tmp_path / "run") == expected
+    assert piqa_results(tmp_path / "run") == expected
 
 
-def test_a_closed_model_and_a_closed_dataset_are_one_line(hub, model, tmp_path, capsys):
+def test_a_gated_model_is_one_line_of_error(hub, model, tmp_path, capsys):
     hub.gated.add(model)
     assert main(["--model", model, *ARGUMENTS, "--output", str(tmp_path / "run")]) == 2
-    said = capsys.readouterr().err
-    assert f"--model: expected a causal language model at '{model}', got: " in said
-    assert "gated" in said
-    assert said.count("\n") == 1
-    closed = hub.root / "datasets" / model
-    closed.mkdir(parents=True)
-    (closed / "test.jsonl").write_text('{"text": "one"}\n')
+    error = capsys.readouterr().err
+    assert f"--model: expected a causal language model at '{model}', got: " in error
+    assert "gated" in error
+    assert error.count("\n") == 1
+
+
+def test_a_gated_dataset_is_one_line_of_error(hub, model, tmp_path, capsys):
+    hub.gated.add(model)
+    dataset = hub.root / "datasets" / model
+    dataset.mkdir(parents=True)
+    (dataset / "test.jsonl").write_text('{"text": "one"}\n')
     assert main(["--eval", "bpb", "--text", f"{model}:default:test:text", "--output", str(tmp_path / "run")]) == 2
-    said = capsys.readouterr().err
-    assert said.splitlines()[-1].startswith("hf-core-bpb: error: --text")
-    assert "gated" in said
-    assert "Traceback" not in said
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("hf-core-bpb: error: --text")
+    assert "gated" in error
+    assert "Traceback" not in error
 
 
-def test_a_run_whose_model_moved_on_the_hub_is_not_gone_on_with(hub, model, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def run_of_a_moved_model(hub, model, tmp_path, monkeypatch):
+    """The arguments of an interrupted run, whose model then got a new commit on the Hub."""
     arguments = ["--model", model, *ARGUMENTS, "--output", str(tmp_path / "run")]
 
-    def stop(*_):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(RunFolder, "write", stop)
+        patched.setattr(RunFolder, "write", interrupt)
         assert main(arguments) == 130
     hub.moved[model] = "7" * 40
+    return arguments
+
+
+def test_a_run_does_not_resume_with_a_new_commit_of_its_model(run_of_a_moved_model, capsys):
     capsys.readouterr()
-    assert main(arguments) == 2
+    assert main(run_of_a_moved_model) == 2
     assert f"unfinished run (revision {'5' * 40}, now {'7' * 40})" in capsys.readouterr().err
-    # The revision that it was begun with is still to be had.
-    assert main([*arguments, "--revision", "5" * 40]) == 0
 
 
-def test_offline_a_full_cache_is_enough_and_an_empty_one_is_one_line(hub, model, expected, tmp_path):
-    home = {"HF_HOME": str(tmp_path / "h")}
-    offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9", **home}
-    arguments = ("--model", model, *ARGUMENTS)
-    finished = run_command(*arguments, "--output", str(tmp_path / "a"), **offline)
+def test_a_run_resumes_with_the_commit_that_it_began_with(run_of_a_moved_model):
+    assert main([*run_of_a_moved_model, "--revision", "5" * 40]) == 0
+
+
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+def test_an_empty_cache_offline_is_one_line_of_error(hub, model, tmp_path):
+    environment = OFFLINE | {"HF_HOME": str(tmp_path / "h")}
+    finished = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "run"), **environment)
     assert finished.returncode == 2
     assert finished.stderr.splitlines()[-1].startswith("hf-core-bpb: error: --model: expected a causal language model")
     assert "Traceback" not in finished.stderr
-    assert run_command(*arguments, "--output", str(tmp_path / "b"), **home).returncode == 0
-    finished = run_command(*arguments, "--output", str(tmp_path / "c"), **offline)
-    assert finished.returncode == 0, finished.stderr
-    assert core_in(tmp_path / "c") == expected
 
 
-def test_a_token_is_in_nothing_that_is_written_or_said(hub, model, tmp_path):
+def test_a_full_cache_is_enough_offline(hub, model, expected, tmp_path):
+    home = {"HF_HOME": str(tmp_path / "h")}
+    online = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "online"), **home)
+    assert online.returncode == 0, online.stderr
+    offline = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "offline"), **OFFLINE, **home)
+    assert offline.returncode == 0, offline.stderr
+    assert piqa_results(tmp_path / "offline") == expected
+
+
+def test_a_token_is_never_written_or_printed(hub, model, tmp_path):
     secret = "hf_" + "Secret" * 6
     arguments = ("--model", model, *ARGUMENTS[:-1], "--log-level", "debug", "--output", str(tmp_path / "run"))
     finished = run_command(*arguments, "--report-to", "tensorboard", HF_TOKEN=secret, HF_HOME=str(tmp_path / "h"))

@@ -1,11 +1,11 @@
-"""Some seconds of what `make fuzz` does for hours: any bytes, and bytes that look like what they should be."""
+"""A short run of `make fuzz`: arbitrary bytes and bytes that resemble valid input."""
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fuzz import TARGETS
 
-# What inputs are made of, with a space between.
+# The parts of valid inputs, separated by spaces; \t stands for a space within a part.
 WORDS = {
     "task_file": "name kind = 'mine' [prompt] \n random_baseline {v1=0.2} '{{x}}' 3 [ ]",
     "template": "{{ }} {% %} for in if endfor endif text options n | join . replace ( ) * ~ [ ] 'a' 9 __class__ range",
@@ -20,16 +20,18 @@ WORDS = {
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_any_bytes_end_in_a_value_or_in_words(name):
+def test_arbitrary_bytes_give_a_value_or_an_input_error(name):
     words = [word.replace("\t", " ") for word in WORDS.get(name, "").split(" ")]
-    looking_right = st.lists(st.sampled_from(words), max_size=30).map(lambda held: "".join(held).encode())
-    # As deep or as long as what recurses or repeats does not expect.
-    deep = st.tuples(st.sampled_from(words), st.integers(100, 3_000), looking_right)
-    repeated = deep.map(lambda parts: (parts[0] * parts[1]).encode() + parts[2])
-    bytes_of = st.one_of(st.binary(max_size=200), looking_right, repeated) if name in WORDS else st.binary(max_size=60)
+    plausible = st.lists(st.sampled_from(words), max_size=30).map(lambda parts: "".join(parts).encode())
+    # Deep nesting and long repetition.
+    repeated = st.builds(
+        lambda word, count, rest: (word * count).encode() + rest,
+        st.sampled_from(words), st.integers(100, 3_000), plausible,
+    )  # fmt: skip
+    inputs = st.one_of(st.binary(max_size=200), plausible, repeated) if name in WORDS else st.binary(max_size=60)
 
     @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-    @given(bytes_of)
+    @given(inputs)
     def check(data):
         TARGETS[name](data)
 

@@ -1,4 +1,4 @@
-"""Rows and text through the real Hub clients, and what is said where something is not there."""
+"""Rows and text read by the Hub's clients and from files, and the errors for what is missing."""
 
 import dataclasses
 import json
@@ -6,25 +6,29 @@ import json
 import pytest
 
 from hf_core_bpb.data.hub import load_hub_task
-from hf_core_bpb.data.task_files import list_tasks, members
+from hf_core_bpb.data.task_files import list_tasks, suite_tasks
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.evaluation.options import TextOptions
 from hf_core_bpb.evaluation.resolve import read_text, resolve_texts
-from hf_core_bpb.types import DatasetSource
 
 TASKS = {task.name: task for task in list_tasks()}
 
 
-def at(name, **changes):
+def task_with(name, **changes):
+    """Return a task with fields of its dataset changed."""
     task = TASKS[name]
     return dataclasses.replace(task, dataset=dataclasses.replace(task.dataset, **changes))
 
 
-def test_rows_come_from_the_hub_with_their_commit(hub):
+@pytest.mark.parametrize(
+    ("requested", "revision"), [(TASKS["boolq"].dataset.revision,) * 2, ("earlier", "6" * 40), (None, "5" * 40)]
+)
+def test_rows_of_the_hub_come_with_their_commit(hub, requested, revision):
+    assert load_hub_task(task_with("boolq", revision=requested)).revision == revision
+
+
+def test_rows_of_the_hub_become_examples(hub):
     data = load_hub_task(TASKS["boolq"])
-    assert data.revision == TASKS["boolq"].dataset.revision
-    assert load_hub_task(at("boolq", revision="earlier")).revision == "6" * 40
-    assert load_hub_task(at("boolq", revision=None)).revision == "5" * 40
     assert len(data.examples) == 6
     assert data.examples[0].contexts[0].endswith("\nQuestion: is a tuple in python mutable?")
     assert data.examples[0].gold_continuation == "no"
@@ -39,50 +43,61 @@ def test_rows_come_from_the_hub_with_their_commit(hub):
         ({"revision": "nope"}, "got no 'allenai/ai2_arc' at revision nope: "),
     ],
 )
-def test_what_is_not_there_is_named_with_the_task_file(hub, changes, message):
+def test_a_missing_dataset_config_split_or_revision_is_named_with_the_task_file(hub, changes, message):
     with pytest.raises(InputError) as caught:
-        load_hub_task(at("arc_easy", **changes))
+        load_hub_task(task_with("arc_easy", **changes))
     assert message in str(caught.value)
     assert str(caught.value).startswith(TASKS["arc_easy"].origin)
 
 
-def test_a_shot_split_without_the_column_to_match_is_refused(hub):
+def test_a_few_shot_split_without_the_matched_column_is_rejected(hub):
     task = TASKS["mmlu"]
     task = dataclasses.replace(task, fewshot=dataclasses.replace(task.fewshot, match="topic"))
     with pytest.raises(InputError, match=r"fewshot.match: expected a column of the dataset \(question, .*got 'topic'"):
         load_hub_task(task)
 
 
-def test_a_hub_that_answers_503_is_asked_again(hub, tmp_path, monkeypatch):
-    pages = hub.root / "datasets" / "flaky" / "rows"
-    pages.mkdir(parents=True)
-    (pages / "test.jsonl").write_text('{"text": "one and two"}\n')
+def test_a_dataset_request_that_fails_with_503_is_retried(hub):
+    folder = hub.root / "datasets" / "flaky" / "rows"
+    folder.mkdir(parents=True)
+    (folder / "test.jsonl").write_text('{"text": "one and two"}\n')
     hub.failures = 3
     source = read_text("flaky/rows:default:test:text")
     assert hub.failures == 0
     assert [document.text for document in source.documents] == ["one and two"]
 
 
-def test_a_text_file_keeps_its_bytes(tmp_path):
+def test_a_text_file_keeps_its_byte_order_mark_and_newlines(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes("\ufeffone\r\ntwo\rthree\n".encode())
     (document,) = read_text(str(path)).documents
     assert document.text == "\ufeffone\r\ntwo\rthree\n"
 
 
-def test_a_jsonl_file_is_a_document_a_line_and_can_name_its_column(tmp_path):
+@pytest.fixture
+def jsonl_file(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "one", "body": "eins"}\n\n{"text": "", "body": "zwei"}\n')
-    assert [d.text for d in read_text(str(path)).documents] == ["one"]
-    assert [d.text for d in read_text(f"{path}:body").documents] == ["eins", "zwei"]
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "texts"), [("", ["one"]), (":body", ["eins", "zwei"])])
+def test_a_line_of_a_jsonl_file_is_a_document_unless_its_column_is_empty(jsonl_file, suffix, texts):
+    assert [document.text for document in read_text(f"{jsonl_file}{suffix}").documents] == texts
+
+
+def test_a_missing_column_of_a_jsonl_file_is_rejected(jsonl_file):
     with pytest.raises(InputError, match="line 1: expected a column 'title', got text, body"):
-        read_text(f"{path}:title")
+        read_text(f"{jsonl_file}:title")
 
 
 def test_a_dataset_column_leaves_out_empty_rows(hub):
     source = read_text("EleutherAI/wikitext_document_level:wikitext-2-raw-v1:test:page")
     assert [d.text for d in source.documents] == ["The river ran to the sea.", "Ärger, 海 und 🌊."]
     assert source.revision == "EleutherAI/wikitext_document_level:wikitext-2-raw-v1:test:page@" + "5" * 40
+
+
+def test_a_missing_column_of_a_dataset_is_rejected(hub):
     with pytest.raises(InputError, match="expected a column of page, got 'text'"):
         read_text("EleutherAI/wikitext_document_level:wikitext-2-raw-v1:test:text")
 
@@ -95,20 +110,20 @@ def test_a_dataset_column_leaves_out_empty_rows(hub):
         (b"", "expected text, got an empty file"),
     ],
 )
-def test_a_file_that_is_not_text_is_refused(tmp_path, content, message):
+def test_a_file_that_is_empty_or_not_utf_8_is_rejected(tmp_path, content, message):
     path = tmp_path / "a.txt"
     path.write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_text(str(path))
 
 
-@pytest.mark.parametrize("spec", ["gone.txt", "a:b:c", "owner/name::test:text"])
-def test_a_text_option_that_is_nothing_is_refused(spec):
+@pytest.mark.parametrize("name", ["missing.txt", "a:b:c", "owner/name::test:text"])
+def test_a_text_that_is_neither_file_nor_dataset_is_rejected(name):
     with pytest.raises(InputError, match=r"`text`: no such file: .*; expected a file, FILE\.jsonl"):
-        read_text(spec)
+        read_text(name)
 
 
-def test_the_demo_holds_out_topics_that_training_never_sees():
+def test_held_out_topics_of_the_demo_share_no_paragraph_with_training():
     from hf_core_bpb.data.demo import read_topics, split_topics
 
     training, held_out = split_topics(read_topics())
@@ -117,18 +132,14 @@ def test_the_demo_holds_out_topics_that_training_never_sees():
     assert [d.text for d in resolve_texts(TextOptions(source="demo"))[0].documents] == held_out
 
 
-def test_demo_rows_have_the_hub_s_columns(package, shared):
-    """The demo's rows stand in for the Hub's, so they must have the same columns with values of the same shape."""
+def test_demo_rows_have_the_columns_of_the_hub(package, shared):
+    """The demo's rows replace the Hub's, so they need the same columns and types."""
     import pyarrow.parquet as parquet
 
-    for task in members(list_tasks(), "core-11"):
+    for task in suite_tasks(list_tasks(), "core-11"):
         path, split = task.dataset.path, task.dataset.split
         (file,) = (package / "demo" / "rows" / path / (task.dataset.config or "data")).glob(f"{split}.jsonl")
         (real,) = (shared / "hub" / "datasets" / path).rglob(f"{task.dataset.config or 'data'}/{split}-*.parquet")
         demo_row = json.loads(file.read_text().splitlines()[0])
         real_row = parquet.read_table(real).slice(0, 1).to_pylist()[0]
         assert {k: type(v) for k, v in demo_row.items()} == {k: type(v) for k, v in real_row.items()}, task.name
-
-
-def test_a_source_says_its_path_config_and_split():
-    assert DatasetSource("a/b", None, "test", None).config is None

@@ -1,7 +1,8 @@
+"""Task files: the shipped ones, the user's, and the errors for invalid ones."""
+
 import pytest
 
-from hf_core_bpb.data import task_files as registry
-from hf_core_bpb.data.task_files import load_task, parse_task
+from hf_core_bpb.data.task_files import list_tasks, load_task, parse_task, select_tasks, suite_tasks
 from hf_core_bpb.errors import InputError
 
 CORE_11 = {
@@ -18,17 +19,17 @@ CORE_11 = {
     "lambada_openai": ("language_modeling", 0, 0.0, "EleutherAI/lambada_openai", "test"),
 }
 
-MINE = """
-name = "mine"
+QUIZ = """
+name = "quiz"
 kind = "multiple_choice"
 num_fewshot = 2
 delimiter = " "
 random_baseline = 0.5
 suites = []
 license = "CC0-1.0"
-citation = "nobody"
+citation = "Someone"
 [dataset]
-path = "me/mine"
+path = "someone/quiz"
 split = "test"
 [prompt]
 context = '{{ question }}'
@@ -37,8 +38,8 @@ gold = 'answer'
 """
 
 
-def test_core_11_is_the_eleven_tasks_with_their_shots_and_baselines():
-    tasks = {task.name: task for task in registry.members(registry.list_tasks(), "core-11")}
+def test_core_11_has_its_eleven_tasks_with_their_shots_and_baselines():
+    tasks = {task.name: task for task in suite_tasks(list_tasks(), "core-11")}
     declared = {
         name: (t.kind, t.num_fewshot, t.baselines["v1"], t.dataset.path, t.dataset.split) for name, t in tasks.items()
     }
@@ -53,8 +54,8 @@ CORE_22 = {
 }  # fmt: skip
 
 
-def test_core_22_is_dclm_s_twenty_two_tasks_with_both_baselines():
-    tasks = {task.name: task for task in registry.members(registry.list_tasks(), "core-22")}
+def test_core_22_has_the_22_tasks_of_dclm_and_three_of_them_have_two_baselines():
+    tasks = {task.name: task for task in suite_tasks(list_tasks(), "core-22")}
     assert set(tasks) == CORE_22
     differing = {n: t.baselines for n, t in tasks.items() if t.baselines["v1"] != t.baselines["v2"]}
     assert differing == {
@@ -64,24 +65,28 @@ def test_core_22_is_dclm_s_twenty_two_tasks_with_both_baselines():
     }
 
 
-def test_task_files_of_core_11_pin_a_commit_and_all_name_license_and_citation():
-    for task in registry.list_tasks():
-        assert "" not in (task.license, task.citation), task.origin
-        if "core-11" in task.suites:
-            assert task.dataset.revision is not None, task.origin
-            assert len(bytes.fromhex(task.dataset.revision)) == 20, task.origin
+@pytest.mark.parametrize("task", list_tasks(), ids=lambda task: task.name)
+def test_every_task_file_names_a_license_and_a_citation(task):
+    assert task.license
+    assert task.citation
 
 
-def test_a_file_of_ones_own_is_a_task(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(MINE)
-    (task,) = registry.select_tasks(registry.list_tasks(), [str(path)], "core-11", "the task folder")
-    assert (task.name, task.dataset.config, task.baselines) == ("mine", None, {"v1": 0.5, "v2": 0.5})
+@pytest.mark.parametrize("task", suite_tasks(list_tasks(), "core-11"), ids=lambda task: task.name)
+def test_task_files_of_core_11_pin_a_commit(task):
+    assert task.dataset.revision is not None
+    assert len(bytes.fromhex(task.dataset.revision)) == 20
+
+
+def test_the_path_of_a_user_s_task_file_selects_its_task(tmp_path):
+    path = tmp_path / "quiz.toml"
+    path.write_text(QUIZ)
+    (task,) = select_tasks(list_tasks(), [str(path)], "core-11", "the task folder")
+    assert (task.name, task.dataset.config, task.baselines) == ("quiz", None, {"v1": 0.5, "v2": 0.5})
 
 
 def test_baselines_can_differ_by_version(tmp_path):
-    text = MINE.replace("random_baseline = 0.5", "random_baseline = { v1 = 0.2, v2 = 0.403 }")
-    assert parse_task(text, tmp_path / "mine.toml").baselines == {"v1": 0.2, "v2": 0.403}
+    text = QUIZ.replace("random_baseline = 0.5", "random_baseline = { v1 = 0.2, v2 = 0.403 }")
+    assert parse_task(text, tmp_path / "quiz.toml").baselines == {"v1": 0.2, "v2": 0.403}
 
 
 @pytest.mark.parametrize(
@@ -91,31 +96,39 @@ def test_baselines_can_differ_by_version(tmp_path):
         ("num_fewshot = 2", "num_fewshot = -1", "num_fewshot: expected a whole number, 0 or more, got -1"),
         ("num_fewshot = 2", "num_fewshot = true", "num_fewshot: expected a whole number, 0 or more, got True"),
         ("num_fewshot = 2", "", "num_fewshot: expected a whole number, 0 or more, got nothing"),
-        ('kind = "multiple_choice"', 'kind = "quiz"', "kind: expected one of multiple_choice, schema, language"),
-        ('name = "mine"', 'name = "yours"', "name: expected the file's own name, 'mine', got 'yours'"),
+        ('kind = "multiple_choice"', 'kind = "essay"', "kind: expected one of multiple_choice, schema, language"),
+        ('name = "quiz"', 'name = "yours"', "name: expected the file's name, 'quiz', got 'yours'"),
         ("gold = 'answer'", "", "prompt.gold: expected a string, got nothing"),
         ("gold = 'answer'", "gold = 'answer'\ntypo = 1", "prompt.typo: expected one of the known keys (context,"),
         ('split = "test"', "split = 3", "dataset.split: expected a string, got 3"),
-        ('name = "mine"', "name = ", "expected TOML, got a syntax error"),
+        ('name = "quiz"', "name = ", "expected TOML, got a syntax error"),
         ("num_fewshot = 2", f"num_fewshot = {'9' * 5_000}", "expected TOML, got a syntax error"),
         ("num_fewshot = 2", f"num_fewshot = {'[' * 5_000}", "expected TOML, got a syntax error"),
     ],
 )
-def test_a_wrong_file_is_refused_with_file_key_expected_and_got(tmp_path, old, new, message):
-    path = tmp_path / "mine.toml"
+def test_an_invalid_task_file_is_rejected_with_file_key_and_expected_value(tmp_path, old, new, message):
+    path = tmp_path / "quiz.toml"
     with pytest.raises(InputError) as caught:
-        parse_task(MINE.replace(old, new), path)
+        parse_task(QUIZ.replace(old, new), path)
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
 
 
-def test_names_that_are_not_there_are_refused_with_those_that_are(tmp_path):
-    tasks = registry.list_tasks()
+def test_an_unknown_task_is_rejected_with_the_known_names():
     with pytest.raises(InputError, match=r"arc_challenge, arc_easy.*got 'nope'"):
-        registry.select_tasks(tasks, ["nope"], "core-11", "the task folder")
+        select_tasks(list_tasks(), ["nope"], "core-11", "the task folder")
+
+
+def test_a_repeated_task_is_rejected():
     with pytest.raises(InputError, match="expected each task once, got 'piqa' twice"):
-        registry.select_tasks(tasks, ["piqa", "piqa"], "core-11", "the task folder")
+        select_tasks(list_tasks(), ["piqa", "piqa"], "core-11", "the task folder")
+
+
+def test_an_unknown_suite_is_rejected_with_the_known_suites():
     with pytest.raises(InputError, match="expected one of core-11, core-22, got 'core'"):
-        registry.members(tasks, "core")
-    with pytest.raises(InputError, match="expected a task file, got no such file"):
-        load_task(tmp_path / "gone.toml")
+        suite_tasks(list_tasks(), "core")
+
+
+def test_a_missing_task_file_is_rejected(tmp_path):
+    with pytest.raises(InputError, match=r"no such task file: .*missing\.toml"):
+        load_task(tmp_path / "missing.toml")

@@ -1,4 +1,8 @@
+"""The steps of nanochat's protocol, with expected values by hand."""
+
 import random
+
+import pytest
 
 from hf_core_bpb.protocols.nanochat import draw_shots, render_prompts, select_items
 from hf_core_bpb.types import Example
@@ -8,15 +12,15 @@ def choice(name, gold=0):
     return Example((f"{name}?",), (f"{name}-no", f"{name}-yes"), gold)
 
 
-def test_items_are_shuffled_with_1337_before_the_limit():
+@pytest.mark.parametrize("limit", [5, None])
+def test_items_are_shuffled_with_seed_1337_before_the_limit(limit):
     items = [choice(str(i)) for i in range(20)]
     expected = list(range(20))
     random.Random(1337).shuffle(expected)
-    assert select_items("schema", items, 5) == [items[i] for i in expected[:5]]
-    assert select_items("schema", items, None) == [items[i] for i in expected]
+    assert select_items("schema", items, limit) == [items[i] for i in expected[:limit]]
 
 
-def test_shots_are_those_that_nanochat_samples_from_the_other_items():
+def test_shots_are_sampled_from_the_other_items_with_a_seed_per_item():
     items = [choice(str(i)) for i in range(30)]
     drawn = draw_shots(items, 10)
     for index in range(30):
@@ -25,11 +29,13 @@ def test_shots_are_those_that_nanochat_samples_from_the_other_items():
         assert drawn[index] == [items[i] for i in expected]
 
 
-def test_a_limit_not_larger_than_the_shots_uses_all_other_items():
-    items = [choice(str(i)) for i in range(4)]
-    drawn = draw_shots(items, 10)[2]
+def test_with_too_few_items_all_others_are_shots():
+    drawn = draw_shots([choice(str(i)) for i in range(4)], 10)[2]
     assert sorted(shot.contexts[0] for shot in drawn) == ["0?", "1?", "3?"]
-    assert draw_shots(items[:1], 10) == [[]]
+
+
+def test_a_single_item_has_no_shots():
+    assert draw_shots([choice("a")], 10) == [[]]
 
 
 def test_multiple_choice_joins_shots_with_blank_lines_and_ends_in_each_choice():
@@ -38,7 +44,7 @@ def test_multiple_choice_joins_shots_with_blank_lines_and_ends_in_each_choice():
     assert prompts == [head + "c-no", head + "c-yes"]
 
 
-def test_a_preamble_stands_before_the_shots():
+def test_the_preamble_comes_before_the_shots():
     item = Example(("c?",), ("x", "y"), 0, preamble="About tea.")
     assert render_prompts("multiple_choice", item, [choice("a")], " ")[1] == "About tea.\n\na? a-no\n\nc? y"
 
@@ -52,7 +58,7 @@ def test_schema_puts_one_continuation_after_each_context():
     ]
 
 
-def test_language_modeling_trims_contexts_and_gives_the_prompt_without_and_with_its_continuation():
+def test_language_modeling_strips_contexts_and_renders_the_prompt_without_and_with_its_continuation():
     item = Example((" The capital is \n",), ("Oslo",), 0)
     shot = Example(("Two and two is ",), ("four",), 0)
     assert render_prompts("language_modeling", item, [shot], " ") == [
@@ -61,6 +67,6 @@ def test_language_modeling_trims_contexts_and_gives_the_prompt_without_and_with_
     ]
 
 
-def test_text_is_kept_as_it_is():
+def test_markup_in_texts_is_not_changed():
     item = Example(("<b>{{ x }} & 'y'\n",), ("a", "b"), 0)
     assert render_prompts("multiple_choice", item, [], "")[0] == "<b>{{ x }} & 'y'\na"

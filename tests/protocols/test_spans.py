@@ -1,3 +1,5 @@
+"""The span of the answer in each prompt, and left truncation."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def test_common_ends_agree_with_a_plain_loop(sequences):
     assert common_suffix(arrays) == shared_length(sequences, from_right=True)
 
 
-def test_multiple_choice_scores_what_follows_the_common_prefix():
+def test_multiple_choice_scores_the_ids_after_the_common_prefix():
     requests = option_requests("multiple_choice", CHOICE, [ids(9, 1, 2, 3), ids(9, 1, 4)], 10, "here")
     assert [(r.ids.tolist(), r.start, r.end) for r in requests] == [([9, 1, 2, 3], 2, 4), ([9, 1, 4], 2, 3)]
     assert [r.num_bytes for r in requests] == [3, 6]
@@ -36,7 +38,7 @@ def test_schema_scores_the_common_suffix():
     assert [r.num_bytes for r in requests] == [3, 3]
 
 
-def test_language_modeling_scores_what_follows_the_prompt():
+def test_language_modeling_scores_the_ids_after_the_prompt():
     example = Example(("a",), ("b",), 0)
     (request,) = option_requests("language_modeling", example, [ids(9, 1, 2), ids(9, 1, 2, 3, 4)], 10, "here")
     assert (request.ids.tolist(), request.start, request.end) == ([9, 1, 2, 3, 4], 3, 5)
@@ -46,21 +48,22 @@ def test_a_continuation_that_merges_with_its_prompt_is_scored_from_the_merged_to
     assert answer_starts("language_modeling", [ids(9, 1, 2), ids(9, 1, 7, 3)]) == [2]
 
 
-def test_a_choice_that_is_a_prefix_of_all_others_keeps_its_last_token():
+def test_a_choice_that_is_a_prefix_of_all_others_scores_its_last_token():
     assert answer_starts("multiple_choice", [ids(9, 1, 2), ids(9, 1, 2, 3), ids(9, 1, 2, 3, 4)]) == [2, 2, 2]
 
 
-def test_equal_options_keep_a_token_each():
-    assert answer_starts("multiple_choice", [ids(9, 1), ids(9, 1)]) == [1, 1]
-    assert answer_starts("schema", [ids(9, 1), ids(9, 1)]) == [1, 1]
-    assert answer_starts("language_modeling", [ids(9, 1), ids(9, 1)]) == [1]
+@pytest.mark.parametrize(
+    ("kind", "starts"), [("multiple_choice", [1, 1]), ("schema", [1, 1]), ("language_modeling", [1])]
+)
+def test_equal_prompts_score_their_last_token(kind, starts):
+    assert answer_starts(kind, [ids(9, 1), ids(9, 1)]) == starts
 
 
 def test_options_without_a_common_suffix_score_their_last_token():
     assert answer_starts("schema", [ids(9, 1), ids(9, 1, 2)]) == [1, 2]
 
 
-def test_truncation_keeps_the_right_end_and_moves_the_span_along():
+def test_truncation_removes_ids_on_the_left_and_shifts_the_span():
     requests = option_requests("multiple_choice", CHOICE, [ids(9, 1, 2, 3, 4, 5), ids(9, 1, 2, 3, 6)], 4, "here")
     assert [(r.ids.tolist(), r.start, r.end, r.truncated) for r in requests] == [
         ([2, 3, 4, 5], 2, 4, True),
@@ -68,18 +71,18 @@ def test_truncation_keeps_the_right_end_and_moves_the_span_along():
     ]
 
 
-def test_a_span_longer_than_the_context_is_scored_as_far_as_it_fits():
+def test_a_span_longer_than_the_context_is_scored_except_its_truncated_ids():
     (request,) = option_requests(
         "language_modeling", Example(("a",), ("b",), 0), [ids(9, 1), ids(9, 1, 2, 3, 4, 5)], 3, "here"
     )
     assert (request.ids.tolist(), request.start, request.end) == ([3, 4, 5], 1, 3)
 
 
-def test_without_a_first_token_the_first_id_is_context_only():
+def test_without_bos_the_first_id_is_only_context():
     requests = option_requests("multiple_choice", CHOICE, [ids(1, 2), ids(3, 4)], 10, "here")
     assert [(r.start, r.end) for r in requests] == [(1, 2), (1, 2)]
 
 
-def test_a_prompt_of_one_token_is_refused():
+def test_a_prompt_of_one_token_is_rejected():
     with pytest.raises(InputError, match="here: expected a prompt of two or more tokens, got 1"):
         option_requests("multiple_choice", CHOICE, [ids(1), ids(2, 3)], 10, "here")

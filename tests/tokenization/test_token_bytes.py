@@ -1,4 +1,4 @@
-"""Bytes of every id: exact wherever a tokenizer can be, on tokenizers made here and on real ones."""
+"""The bytes of every id, for tokenizers built here and for real ones."""
 
 import time
 import warnings
@@ -18,18 +18,18 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 def byte_level(add_prefix_space=False, normalizer=None):
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
-    made.decoder = decoders.ByteLevel()
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
+    backend.decoder = decoders.ByteLevel()
     if normalizer is not None:
-        made.normalizer = normalizer
+        backend.normalizer = normalizer
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    made.train_from_iterator(
+    backend.train_from_iterator(
         CORPUS, trainers.BpeTrainer(vocab_size=350, initial_alphabet=alphabet, show_progress=False)
     )
-    made.add_special_tokens(["<s>"])
-    made.add_tokens([AddedToken("   ", normalized=False), AddedToken("née", normalized=False)])
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>")
+    backend.add_special_tokens(["<s>"])
+    backend.add_tokens([AddedToken("   ", normalized=False), AddedToken("née", normalized=False)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>")
 
 
 def count(tokenizer, table, text):
@@ -47,55 +47,55 @@ LOSSLESS = {
 
 @pytest.fixture(scope="module", params=LOSSLESS)
 def lossless(request):
-    made = LOSSLESS[request.param]()
+    tokenizer = LOSSLESS[request.param]()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return made, token_bytes(made)
+        return tokenizer, token_bytes(tokenizer)
 
 
 @given(text=TEXT)
 @settings(max_examples=300, deadline=None)
-def test_the_ids_of_any_text_have_its_bytes(lossless, text):
-    made, table = lossless
-    if not any(token in text for token in made.all_special_tokens):
-        assert count(made, table, text) == len(text.encode())
+def test_the_bytes_of_the_ids_of_any_text_add_up_to_its_bytes(lossless, text):
+    tokenizer, table = lossless
+    if not any(token in text for token in tokenizer.all_special_tokens):
+        assert count(tokenizer, table, text) == len(text.encode())
 
 
-def test_nothing_is_said_to_be_lost_of_what_is_kept(lossless):
+def test_a_lossless_tokenizer_is_reported_as_exact(lossless):
     assert lossless[1].inexact == ()
 
 
-def test_special_tokens_have_no_bytes_and_added_text_has_its_own():
-    made = byte_level()
-    table = token_bytes(made)
-    ids = made.convert_tokens_to_ids(["<s>", "   ", "née"])
+def test_special_tokens_have_no_bytes_and_added_tokens_those_of_their_text():
+    tokenizer = byte_level()
+    table = token_bytes(tokenizer)
+    ids = tokenizer.convert_tokens_to_ids(["<s>", "   ", "née"])
     assert table.num_bytes_V[ids].tolist() == [0, 3, 4]
     assert table.is_special_V[ids].tolist() == [True, False, False]
     assert table.is_special_V.sum() == 1
 
 
-def test_parts_of_a_character_have_their_own_bytes():
-    made = byte_level()
-    table = token_bytes(made)
-    ids = made.encode("\U00012345", add_special_tokens=False)
+def test_tokens_that_are_parts_of_a_character_have_one_byte_each():
+    tokenizer = byte_level()
+    table = token_bytes(tokenizer)
+    ids = tokenizer.encode("\U00012345", add_special_tokens=False)
     assert len(ids) == 4
     assert table.num_bytes_V[ids].tolist() == [1, 1, 1, 1]
 
 
-def test_the_space_in_front_of_a_text_is_none_of_its_bytes():
-    made = sentencepiece_bpe()
-    table = token_bytes(made)
+def test_the_dummy_prefix_is_not_counted():
+    tokenizer = sentencepiece_bpe()
+    table = token_bytes(tokenizer)
     assert table.dummy_prefix_bytes == 1
-    ids = np.array(made.encode("the", add_special_tokens=False))
+    ids = np.array(tokenizer.encode("the", add_special_tokens=False))
     assert table.num_bytes_V[ids].sum() == 4
     assert table.count(ids) == 3
-    bos = made.bos_token_id
+    bos = tokenizer.bos_token_id
     assert table.count(np.array([bos, *ids, bos, *ids])) == 6
     assert table.of_targets(np.array([bos, ids[-1]]), ids[[0, 0]]).tolist() == [table.num_bytes_V[ids[0]] - 1, 3]
 
 
 @pytest.mark.parametrize(
-    ("normalizer", "lost"),
+    ("normalizer", "kind"),
     [
         (normalizers.NFC(), "text that Unicode normalisation changes"),
         (normalizers.Lowercase(), "upper case"),
@@ -103,24 +103,24 @@ def test_the_space_in_front_of_a_text_is_none_of_its_bytes():
         (normalizers.Replace("\n", " "), "line breaks and tabs"),
     ],
 )
-def test_what_a_normaliser_loses_is_named_and_warned_of(normalizer, lost):
-    with pytest.warns(UserWarning, match=f"the tokenizer does not keep .*{lost}"):
+def test_text_that_a_normalizer_loses_is_named_in_the_result_and_a_warning(normalizer, kind):
+    with pytest.warns(UserWarning, match=f"the tokenizer loses .*{kind}"):
         table = token_bytes(byte_level(normalizer=normalizer))
-    assert lost in table.inexact
-    assert "common text" not in table.inexact or lost == "upper case"
+    assert kind in table.inexact
+    assert "common text" not in table.inexact or kind == "upper case"
 
 
-def test_added_text_that_swallows_a_space_is_named():
-    made = sentencepiece_bpe()
-    made.add_tokens([AddedToken("[foo]", normalized=True)])
-    with pytest.warns(UserWarning, match="does not keep text that was added to its vocabulary"):
-        table = token_bytes(made)
+def test_an_added_token_that_absorbs_a_space_is_named():
+    tokenizer = sentencepiece_bpe()
+    tokenizer.add_tokens([AddedToken("[foo]", normalized=True)])
+    with pytest.warns(UserWarning, match="the tokenizer loses text that was added to its vocabulary"):
+        table = token_bytes(tokenizer)
     assert table.inexact == ("text that was added to its vocabulary",)
 
 
-def test_a_tokenizer_whose_tokens_are_bytes_is_read(tokenizer):
+def test_a_custom_tokenizer_whose_tokens_are_bytes_is_supported():
     class Bytes:
-        """A tokenizer of one's own, without a fast backend."""
+        """A tokenizer without a fast backend."""
 
         all_special_ids = (256,)
         eos_token_id = bos_token_id = 256
@@ -145,10 +145,10 @@ def test_a_vocabulary_of_256_thousand_takes_less_than_a_second():
 
     words = {f"\u0120w{i:06d}": i for i in range(256_000)}
     alphabet = {c: 256_000 + i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    made = Tokenizer(models.BPE(vocab={**words, **alphabet}, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    large = PreTrainedTokenizerFast(tokenizer_object=made)
+    backend = Tokenizer(models.BPE(vocab={**words, **alphabet}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    large = PreTrainedTokenizerFast(tokenizer_object=backend)
     seconds = []
     for _ in range(3):
         started = time.perf_counter()
@@ -178,17 +178,17 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.filterwarnings("ignore:token_bytes")
-def test_real_tokenizers_are_exact_on_real_text_or_said_not_to_be(shared, name):
+def test_real_tokenizers_are_exact_on_real_text_except_for_the_named_kinds(shared, name):
     import unicodedata
 
-    made = AutoTokenizer.from_pretrained(shared / "tokenizers" / name)
-    table = token_bytes(made)
+    tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / name)
+    table = token_bytes(tokenizer)
     assert table.inexact == REAL[name]
     wrong = []
     for path in sorted((shared / "text").rglob("*.txt")):
         text = path.read_bytes().decode()
-        # Text that spells a special token, such as <unk> in WikiText, is to be read as text here.
-        ids = made([text], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"][0]
+        # WikiText spells <unk>, which must not be read as the special token here.
+        ids = tokenizer([text], add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"][0]
         if table.count(np.array(ids)) != len(text.encode()):
             wrong.append((path.name, unicodedata.is_normalized("NFC", text)))
     if not REAL[name]:

@@ -1,3 +1,7 @@
+"""Windows over documents, and the bytes and characters of the scored text."""
+
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,30 +19,32 @@ WIDE = choose_windows(100, None)
 @given(st.integers(2, 60), st.integers(1, 12), st.data())
 def test_every_token_but_the_first_is_scored_exactly_once_with_enough_context(length, max_length, data):
     stride = data.draw(st.integers(1, max_length))
-    seen = []
+    scored_indices = []
     for begin, scored, end in cut_windows(np.arange(length), choose_windows(max_length, stride)):
         assert end - begin <= max_length + 1
         assert begin < scored < end
         if begin > 0:
             assert end - begin == max_length + 1
             assert end - scored <= stride
-        seen += range(scored, end)
-    assert seen == list(range(1, length))
+        scored_indices += range(scored, end)
+    assert scored_indices == list(range(1, length))
 
 
-def test_windows_by_hand():
-    ids = np.arange(9)
-    assert list(cut_windows(ids, choose_windows(3, None))) == [(0, 1, 4), (3, 4, 7), (5, 7, 9)]
-    assert list(cut_windows(ids, choose_windows(4, 2))) == [(0, 1, 5), (2, 5, 7), (4, 7, 9)]
+@pytest.mark.parametrize(
+    ("max_length", "stride", "expected"),
+    [(3, None, [(0, 1, 4), (3, 4, 7), (5, 7, 9)]), (4, 2, [(0, 1, 5), (2, 5, 7), (4, 7, 9)])],
+)
+def test_windows_of_nine_ids(max_length, stride, expected):
+    assert list(cut_windows(np.arange(9), choose_windows(max_length, stride))) == expected
 
 
 @pytest.mark.parametrize("stride", [0, 9])
-def test_a_stride_outside_the_window_is_refused(stride):
+def test_a_stride_outside_the_window_is_rejected(stride):
     with pytest.raises(InputError, match=f"`stride`: expected 1 to 8 tokens .*, got {stride}"):
         choose_windows(8, stride)
 
 
-def test_a_document_has_one_token_in_front_and_the_bytes_of_its_text(tokenizer):
+def test_a_document_starts_with_bos_and_has_the_bytes_of_its_text(tokenizer):
     text = "Ärger, 海 und 🌊\r\n"
     built = document_requests(tokenizer, [make_document(text, "here")], choose_windows(4, None), "here")
     assert built.requests[0].ids[0] == tokenizer.bos_token_id
@@ -59,11 +65,11 @@ def test_packed_documents_follow_each_other_and_share_windows(tokenizer):
     assert len({id(r.ids) for r in requests}) == -(-(len(stream) - 1) // 8) < len(requests)
     assert built.num_bytes == [len(text.encode()) for text in texts]
     for index, text in enumerate(texts):
-        own = [r for r, owner in zip(requests, built.owners, strict=True) if owner == index]
-        assert tokenizer.decode([i for r in own for i in r.ids[r.start : r.end].tolist()]) == text
+        document = [r for r, owner in zip(requests, built.owners, strict=True) if owner == index]
+        assert tokenizer.decode([i for r in document for i in r.ids[r.start : r.end].tolist()]) == text
 
 
-def test_the_sums_of_a_document_are_those_of_its_requests_with_its_own_bytes(tokenizer):
+def test_the_sums_of_a_document_add_its_requests_and_have_its_bytes_and_characters(tokenizer):
     texts = ["the river ran to the sea", "海"]
     built = document_requests(
         tokenizer, [make_document(text, "here") for text in texts], choose_windows(8, None), "here"
@@ -74,20 +80,21 @@ def test_the_sums_of_a_document_are_those_of_its_requests_with_its_own_bytes(tok
     assert (second.total_nats, second.num_bytes, second.num_characters) == (built.owners.count(1), 3, 1)
 
 
-def test_tokenized_documents_are_taken_as_they_are(tokenizer):
+@pytest.mark.parametrize("starts_with_bos", [False, True])
+def test_a_tokenized_document_gives_the_request_of_its_text(tokenizer, starts_with_bos):
     text = "the river ran, 海"
     bos = tokenizer.bos_token_id
     bare = tokenizer.encode(text, add_special_tokens=False)
     expected = document_requests(tokenizer, [make_document(text, "here")], WIDE, "here").requests[0]
-    for ids in (bare, [bos, *bare]):
-        built = document_requests(tokenizer, [make_document(ids, "here")], WIDE, "here")
-        (request,) = built.requests
-        assert request.ids.tolist() == [bos, *bare]
-        assert (built.num_bytes, built.num_characters) == ([len(text.encode())], [0])
-        assert (request.start, request.end) == (expected.start, expected.end)
+    ids = [bos, *bare] if starts_with_bos else bare
+    built = document_requests(tokenizer, [make_document(ids, "here")], WIDE, "here")
+    (request,) = built.requests
+    assert request.ids.tolist() == [bos, *bare]
+    assert (built.num_bytes, built.num_characters) == ([len(text.encode())], [0])
+    assert (request.start, request.end) == (expected.start, expected.end)
 
 
-def test_special_tokens_inside_tokenized_documents_are_context(tokenizer):
+def test_special_tokens_inside_tokenized_documents_are_not_scored(tokenizer):
     text = "the river ran, 海"
     bare = tokenizer.encode(text, add_special_tokens=False)
     documents = [make_document([*bare, tokenizer.bos_token_id, *bare], "here")]
@@ -102,37 +109,33 @@ def test_tokenized_documents_with_unknown_ids_are_rejected(tokenizer):
 
 
 @pytest.mark.parametrize("ids", [[1, -1], [True, False], [1, 2**31], [1.0]])
-def test_lists_of_anything_but_token_ids_are_rejected(ids):
+def test_lists_that_are_not_token_ids_are_rejected(ids):
     with pytest.raises(InputError, match="here: expected text or a list of token ids, got list"):
         make_document(ids, "here")
 
 
-def test_characters_are_unknown_if_some_documents_come_tokenized(tokenizer):
+def test_characters_are_not_counted_if_a_document_is_tokenized(tokenizer):
     documents = [make_document("the river", "here"), make_document([5, 6], "here")]
     assert document_requests(tokenizer, documents, WIDE, "here").num_characters == [0, 0]
 
 
-def test_eos_stands_in_where_there_is_no_bos(tokenizer):
-    from copy import deepcopy
-
+def test_without_bos_a_document_starts_with_eos(tokenizer):
     other = deepcopy(tokenizer)
     other.bos_token = None
     (ids,) = encode(other, ["and"])
     assert ids[0] == other.eos_token_id
 
 
-@pytest.mark.parametrize(("text", "size"), [("abc", (1, 1)), ("éa", (1, 0)), ("海a", (1, 0)), ("🌊", (1, 0))])
-def test_without_bos_and_eos_the_first_token_is_left_out_with_its_bytes(byte_tokenizer, text, size):
+@pytest.mark.parametrize(("text", "unscored"), [("abc", (1, 1)), ("éa", (1, 0)), ("海a", (1, 0)), ("🌊", (1, 0))])
+def test_without_bos_and_eos_the_first_token_and_its_bytes_are_not_scored(byte_tokenizer, text, unscored):
     built = document_requests(byte_tokenizer, [make_document(text, "here")], WIDE, "here")
     num_bytes = len(text.encode())
     assert sum(r.end - r.start for r in built.requests) == num_bytes - 1
-    assert built.num_bytes == [num_bytes - size[0]]
-    assert built.num_characters == [len(text) - size[1]]
+    assert built.num_bytes == [num_bytes - unscored[0]]
+    assert built.num_characters == [len(text) - unscored[1]]
 
 
-def test_a_first_token_of_several_letters_takes_them_all(tokenizer):
-    from copy import deepcopy
-
+def test_without_bos_and_eos_all_letters_of_the_first_token_are_not_scored(tokenizer):
     other = deepcopy(tokenizer)
     other.bos_token = other.eos_token = None
     built = document_requests(other, [make_document("Question: what", "here")], WIDE, "here")
@@ -140,11 +143,11 @@ def test_a_first_token_of_several_letters_takes_them_all(tokenizer):
 
 
 @pytest.mark.parametrize("text", ["", "a"])
-def test_a_document_with_nothing_to_score_is_refused(byte_tokenizer, text):
+def test_a_document_with_no_token_to_score_is_rejected(byte_tokenizer, text):
     with pytest.raises(InputError, match=f"here, document 1: expected text of two or more tokens, got {text!r}"):
         document_requests(byte_tokenizer, [make_document("fine", "here"), make_document(text, "here")], WIDE, "here")
 
 
-def test_a_lone_surrogate_is_refused():
+def test_a_lone_surrogate_is_rejected():
     with pytest.raises(InputError, match="here: expected text that UTF-8 can encode"):
         make_document("a\ud800", "here")
