@@ -1,11 +1,11 @@
-"""The table of guarantees names tests that exist."""
+"""The table in docs/guarantees.md."""
 
 import re
 
 
-def test_every_row_has_a_test(pytestconfig):
+def test_every_guarantee_names_existing_tests(pytestconfig):
     root = pytestconfig.rootpath
-    there = set(
+    existing = set(
         re.findall(r"^def (test_\w+)", "".join(p.read_text() for p in root.glob("tests/**/test_*.py")), re.MULTILINE)
     )
     rows = [line for line in (root / "docs" / "guarantees.md").read_text().splitlines() if line.startswith("| ")][1:]
@@ -14,4 +14,4 @@ def test_every_row_has_a_test(pytestconfig):
     for row in cases:
         named = re.findall(r"`(test_\w+)`", row)
         assert named, row
-        assert set(named) <= there, row
+        assert set(named) <= existing, row

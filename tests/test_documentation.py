@@ -1,4 +1,4 @@
-"""README.md and the pages in docs/ agree with the code: their Python runs, and what they name exists."""
+"""README.md and the pages in docs/ agree with the code."""
 
 import importlib.util
 import math
@@ -21,8 +21,8 @@ from hf_core_bpb.scaling.laws import LAWS, RATIOS
 from hf_core_bpb.training.alerts import Kind
 from hf_core_bpb.types import Scored
 
-# What the examples take from the reader: batches, held-out texts and rows of tokens to train on.
-READERS_OWN = """
+# Variables that the examples expect the reader to define.
+READER_VARIABLES = """
 import torch
 validation_batches = [(torch.tensor([[5, 6]]), torch.tensor([[6, 7]]))] * 200
 held_out = ["The river ran to the sea.", "What is it? The other one."]
@@ -30,7 +30,7 @@ rows = [{"input_ids": list(range(1, 9)), "labels": list(range(1, 9))}] * 16
 max_steps = 2
 """
 NUMBER = r"-?\d+\.\d+(e-?\d+)?"
-# Of other programs: torchrun, accelerate, and scripts of this repository.
+# Options of torchrun, accelerate and the scripts of this repository.
 OTHER_OPTIONS = {
     "--nproc_per_node", "--nnodes", "--node_rank", "--master_addr", "--master_port", "--num_processes", "--use_fsdp",
     "--multi_gpu", "--num_machines", "--machine_rank", "--main_process_ip", "--main_process_port", "--rdzv_id",
@@ -64,10 +64,10 @@ def load_script(path):
     ],
     ids=["readme", "python", "evaluate"],
 )
-def test_the_python_of_a_page_runs(hub, root, tmp_path, page, expected):
+def test_the_python_examples_of_a_page_run(hub, root, tmp_path, page, expected):
     code = "".join(re.findall(r"```python\n(.*?)```", (root / page).read_text(), re.DOTALL))
     finished = subprocess.run(
-        [sys.executable, "-c", READERS_OWN + code.replace('"gpt2"', '"tiny"')],
+        [sys.executable, "-c", READER_VARIABLES + code.replace('"gpt2"', '"tiny"')],
         capture_output=True, text=True, env=dict(os.environ), cwd=tmp_path, timeout=300,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
@@ -83,26 +83,26 @@ def test_the_readme_shows_the_output_of_the_demo(root, readme, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "is_current"),
+    ("old", "new", "is_current"),
     [
         ("1.7367", "1.7301", True),  # another CPU
         ("1.7367", "1.9367", False),
-        ("accuracy", "share correct", False),
+        ("accuracy", "fraction correct", False),
         ("│ squad ", "│ scrod ", False),
     ],
 )
-def test_a_stale_output_in_the_readme_is_noticed(root, readme, before, after, is_current):
+def test_an_outdated_output_in_the_readme_is_detected(root, readme, old, new, is_current):
     script = load_script(root / "docs" / "update_readme.py")
     shown = script.BLOCK.search(readme)["output"]
-    assert before in shown
-    assert script.is_current(shown.replace(before, after), shown, same_python=True) == is_current
+    assert old in shown
+    assert script.is_current(shown.replace(old, new), shown, same_python=True) == is_current
 
 
-def test_the_readme_is_short(readme):
+def test_the_readme_has_at_most_150_lines(readme):
     assert len(readme.splitlines()) <= 150
 
 
-def test_links_of_the_readme_lead_to_files(root, readme):
+def test_links_of_the_readme_point_to_files(root, readme):
     links = re.findall(r"\]\(([^)#]+)", readme)
     assert len(links) > 15
     for link in links:
@@ -114,23 +114,33 @@ def test_every_page_is_in_the_navigation_of_the_site(root):
     assert sorted(names) == sorted(path.name for path in (root / "docs").glob("*.md"))
 
 
-def test_the_command_line_page_has_every_option_and_the_pages_name_no_others(root):
-    described = "\n".join(load_script(root / "docs" / "hooks.py").describe_commands())
-    known = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", described))
-    assert {"--model", "--precision", "--index", "--plot", "--create-pr", "--unique-tokens", "--final-step"} <= known
+OPTION = r"(?<![\w-])--[a-z][\w-]*"
+
+
+@pytest.fixture
+def options(root):
+    """The options that the command line page lists."""
+    return set(re.findall(OPTION, "\n".join(load_script(root / "docs" / "hooks.py").describe_commands())))
+
+
+def test_the_command_line_page_lists_the_options_of_every_command(options):
+    assert {"--model", "--precision", "--index", "--plot", "--create-pr", "--unique-tokens", "--final-step"} <= options
+
+
+def test_pages_name_only_existing_options(root, options):
     pages = [root / "README.md", root / "CHANGELOG.md", *root.glob("docs/*.md"), *root.glob("metric_cards/*/README.md")]
     for page in pages:
-        named = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", page.read_text()))
-        assert named <= known | OTHER_OPTIONS, page
+        named = set(re.findall(OPTION, page.read_text()))
+        assert named <= options | OTHER_OPTIONS, page
 
 
-def test_the_python_page_has_every_public_name(root):
+def test_the_python_page_describes_every_public_name(root):
     described = "\n".join(load_script(root / "docs" / "hooks.py").describe_api())
     names = [name for name in hf_core_bpb.__all__ if name != "__version__"]
     assert sorted(re.findall(r"^::: hf_core_bpb\.(\w+)$", described, re.MULTILINE)) == sorted(names)
 
 
-def test_marks_of_generated_parts_are_on_the_pages(root):
+def test_generated_parts_replace_their_marks_on_the_pages(root):
     hooks = load_script(root / "docs" / "hooks.py")
     for page, mark in (("command-line", hooks.OPTIONS_MARK), ("python", hooks.API_MARK), ("tasks", hooks.TASKS_MARK)):
         text = (root / "docs" / f"{page}.md").read_text()
@@ -138,7 +148,7 @@ def test_marks_of_generated_parts_are_on_the_pages(root):
         assert mark not in hooks.on_page_markdown(text)
 
 
-def test_the_callback_page_has_the_keys_that_are_logged_and_no_others(root, tokenizer, tmp_path):
+def test_the_callback_page_lists_exactly_the_logged_keys(root, tokenizer, tmp_path):
     callback = CoreBpbCallback(
         TEXTS, bpb_every=1, core_every=8, core_precision=0.5, tasks=["piqa"], source="demo", convention="active",
         device_flops=1e9,
@@ -156,7 +166,7 @@ def test_the_callback_page_has_the_keys_that_are_logged_and_no_others(root, toke
     assert {general.get(key, key) for key in named} == logged
 
 
-def test_the_example_by_hand_is_right(root):
+def test_the_worked_example_of_the_method_page_is_correct(root):
     page = " ".join((root / "docs" / "method.md").read_text().split())
     scored = Scored(total_nats=3.5, num_tokens=3, num_bytes=len("海 a".encode()), num_characters=3)
     result = BpbResult(scored, (scored,), "")
@@ -169,17 +179,17 @@ def test_the_example_by_hand_is_right(root):
     assert f"the mean of the two is {unweighted_mean([centered, 0.06]):.4f}" in page
 
 
-def test_the_ratios_of_the_scaling_page_are_those_of_the_rules(root):
+def test_the_scaling_page_shows_the_ratios_of_the_rules(root):
     page = (root / "docs" / "scaling.md").read_text()
     for rule in [*LAWS.values(), *RATIOS.values()]:
-        best = rule.optimal(1e20)
-        interval = best.ratio_ci95
-        shown = f"{best.ratio:.3g}" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval is not None else "")
+        optimum = rule.optimal(1e20)
+        interval = optimum.ratio_ci95
+        shown = f"{optimum.ratio:.3g}" + (f" ({interval[0]:.1f} to {interval[1]:.1f})" if interval is not None else "")
         counts = {"total": "all parameters", "matmul": "weight matrices and head"}[rule.convention]
         assert f"| `{rule.name}` | {counts} | {shown} |" in page
 
 
-def test_the_site_loads_nothing_from_a_network(root):
+def test_the_site_loads_nothing_from_the_network(root):
     text = (root / "mkdocs.yml").read_text()
     assert yaml.safe_load(text)["theme"]["font"] is False
     assert "http" not in text

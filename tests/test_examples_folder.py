@@ -1,4 +1,4 @@
-"""The examples, run as they are."""
+"""The examples run."""
 
 import os
 import re
@@ -19,11 +19,11 @@ def test_evaluate_in_python_prints_both_numbers(hub, pytestconfig):
     assert re.search(r"^piqa: accuracy \d\.\d{3}, centered [+-]\d\.\d{3}$", finished.stdout, re.MULTILINE)
 
 
-def test_training_with_the_callback_ends_in_what_it_was_for(hub, pytestconfig, tmp_path):
+def test_train_with_callback_prints_losses_forecast_and_core(hub, pytestconfig, tmp_path):
     example = str(pytestconfig.rootpath / "examples" / "train_with_callback.py")
     finished = run([example], "--output", str(tmp_path / "run"), "--tokens", "30000", "--evaluations", "7")
     assert finished.returncode == 0, finished.stderr
-    # 8 steps of 4 rows of 1,024, whose first tokens nothing predicts.
+    # 8 steps of 4 rows of 1,024 tokens, whose first tokens are not predicted.
     assert f"trained on {8 * 4 * 1023:,} tokens" in finished.stdout
     assert re.search(r"^best bits per byte: \d\.\d{4} at step \d+$", finished.stdout, re.MULTILINE)
     assert "'scale/forecast_bpb'" in finished.stdout

@@ -1,4 +1,4 @@
-"""Imports point down: each row of packages and modules may import only its own row and those below it."""
+"""The layers of the package: a module imports only from its row and the rows below."""
 
 import ast
 
@@ -12,7 +12,7 @@ ROWS = [
     {"api", "report", "evaluate_metrics"},
     {"bpb", "core", "space", "cli", "__main__"},
 ]
-# The packages and modules that may import a library.
+# The packages and modules that may import each library.
 OWNERS = {
     "accelerate": {"distributed", "results", "report"},
     "datasets": {"data", "cli", "results", "evaluate_metrics", "bpb", "core"},
@@ -33,7 +33,7 @@ def imported_modules(path):
 
 
 def modules(package):
-    """Each module's path and dotted name within the package; a package's own __init__ stands for the package."""
+    """Yield the path and the dotted name of each module; an __init__ has the name of its package."""
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
         yield path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -51,7 +51,7 @@ def test_no_module_imports_from_a_higher_row(package):
                 assert row_of(inner) <= row_of(name), f"{name} imports {inner}"
 
 
-def test_imports_make_no_circle(package):
+def test_imports_are_not_circular(package):
     names = {name for _, name in modules(package)}
     below = {
         name: {m.removeprefix("hf_core_bpb.") for m in imported_modules(path)} & names - {name}
@@ -61,15 +61,15 @@ def test_imports_make_no_circle(package):
     while leaves := [name for name, needed in below.items() if not needed & below.keys()]:
         for name in leaves:
             del below[name]
-    assert below == {}, f"a circle among {sorted(below)}"
+    assert below == {}, f"circular imports among {sorted(below)}"
 
 
-def test_libraries_are_imported_where_they_belong(package):
+def test_libraries_are_imported_only_by_their_owners(package):
     for path, name in modules(package):
         for module in imported_modules(path):
             owners = OWNERS.get(module.split(".")[0])
             assert owners is None or name.split(".")[0] in owners, f"{name} imports {module}"
 
 
-def test_the_root_holds_few_modules(package):
+def test_the_root_has_at_most_ten_modules(package):
     assert len(list(package.glob("*.py"))) <= 10

@@ -1,4 +1,4 @@
-"""The Spaces' folders: cards that the Hub can read, examples that run, and a push that says what it does."""
+"""The folders of the Spaces: their cards, examples and requirements, and the script that pushes them."""
 
 import os
 import re
@@ -27,19 +27,19 @@ def python(arguments, folder, **environment):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_front_matter_is_that_of_a_gradio_space_of_an_evaluate_metric(cards, metric, pytestconfig):
+def test_the_front_matter_declares_a_gradio_space_of_an_evaluate_metric(cards, metric, pytestconfig):
     card = ModelCard((cards / metric / "README.md").read_text(), ignore_metadata_errors=False)
-    facts = card.data.to_dict()
-    assert (facts["sdk"], facts["app_file"], facts["license"]) == ("gradio", "app.py", "apache-2.0")
-    assert {"evaluate", "metric"} <= set(facts["tags"])
-    assert f"gradio=={facts['sdk_version']}" in (pytestconfig.rootpath / "constraints.txt").read_text().splitlines()
-    assert len(facts["short_description"]) <= 60
+    metadata = card.data.to_dict()
+    assert (metadata["sdk"], metadata["app_file"], metadata["license"]) == ("gradio", "app.py", "apache-2.0")
+    assert {"evaluate", "metric"} <= set(metadata["tags"])
+    assert f"gradio=={metadata['sdk_version']}" in (pytestconfig.rootpath / "constraints.txt").read_text().splitlines()
+    assert len(metadata["short_description"]) <= 60
     for heading in ("Metric description", "How to use", "Inputs", "Output values", "Limitations and bias", "Citation"):
         assert f"\n## {heading}\n" in card.text
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_the_module_of_a_space_loads_by_evaluate(cards, metric, tmp_path):
+def test_evaluate_loads_the_module_of_a_space(cards, metric, tmp_path):
     loaded = evaluate.load(str(cards / metric), cache_dir=str(tmp_path))
     assert loaded.name == metric
     rows = {"bpb": {"predictions": [{"nats": 3.5, "bytes": 5}]}, "core": {"accuracies": {"piqa": 0.75}}}[metric]
@@ -62,13 +62,13 @@ def test_the_examples_of_a_card_run(cards, metric, hub):
     assert re.fullmatch(PRINTED[metric], finished.stdout)
 
 
-def test_the_requirements_name_this_version_s_extra(cards):
-    for metric in METRICS:
-        (line,) = (cards / metric / "requirements.txt").read_text().splitlines()
-        assert line == f"hf_core_bpb[space]>={hf_core_bpb.__version__}"
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_requirements_name_the_space_extra_of_this_version(cards, metric):
+    (line,) = (cards / metric / "requirements.txt").read_text().splitlines()
+    assert line == f"hf_core_bpb[space]>={hf_core_bpb.__version__}"
 
 
-def test_a_push_first_says_what_it_would_write_and_then_writes_just_that(cards, hub):
+def test_a_push_lists_its_changes_first_and_writes_exactly_those_with_push(cards, hub):
     push = [str(cards / "push.py"), "--namespace", "someone"]
     before = len(hub.requests)
     dry = python(push, cards)
@@ -83,16 +83,16 @@ def test_a_push_first_says_what_it_would_write_and_then_writes_just_that(cards, 
         local = {p.name: p.read_bytes() for p in (cards / metric).iterdir() if p.is_file()}
         remote = {p.name: p.read_bytes() for p in (hub.root / "spaces" / "someone" / metric).iterdir()}
         assert remote == local
-    assert [made["sdk"] for made in hub.created] == ["gradio", "gradio"]
+    assert [repository["sdk"] for repository in hub.created] == ["gradio", "gradio"]
     (hub.root / "spaces" / "someone" / "bpb" / "app.py").write_text("another")
-    (hub.root / "spaces" / "someone" / "bpb" / "notes.txt").write_text("mine")
+    (hub.root / "spaces" / "someone" / "bpb" / "notes.txt").write_text("unrelated")
     again = python(push, cards).stdout
     assert again.count("a Space that is there") == 2
     assert "  changed app.py\n  same    bpb.py\n" in again
     assert "  left    notes.txt\n" in again
 
 
-def test_a_push_that_the_hub_refuses_is_one_line(cards, hub):
+def test_a_push_that_fails_on_the_hub_is_one_line_of_error(cards, hub):
     hub.failures = 50
     try:
         finished = python([str(cards / "push.py"), "--namespace", "someone"], cards)
@@ -101,8 +101,13 @@ def test_a_push_that_the_hub_refuses_is_one_line(cards, hub):
     assert finished.returncode == 1
     assert finished.stderr.splitlines()[-1].startswith("push.py: failed on someone/bpb: Server error '503")
     assert "Traceback" not in finished.stderr
-    for environment, namespace in (({"HF_HUB_OFFLINE": "1"}, "someone"), ({}, "a/b c")):
-        failed = python([str(cards / "push.py"), "--namespace", namespace], cards, **environment)
-        assert failed.returncode == 1
-        assert f"push.py: failed on {namespace}/bpb: " in failed.stderr
-        assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "namespace"), [({"HF_HUB_OFFLINE": "1"}, "someone"), ({}, "a/b c")], ids=["offline", "invalid name"]
+)
+def test_a_push_that_cannot_reach_its_space_is_one_line_of_error(cards, hub, environment, namespace):
+    finished = python([str(cards / "push.py"), "--namespace", namespace], cards, **environment)
+    assert finished.returncode == 1
+    assert f"push.py: failed on {namespace}/bpb: " in finished.stderr
+    assert "Traceback" not in finished.stderr

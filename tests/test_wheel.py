@@ -1,25 +1,28 @@
-"""The package under test is the wheel as installed, and it holds everything that is not code."""
+"""The package under test is the installed wheel, with its data files."""
 
 from pathlib import Path
 
-from hf_core_bpb.data import task_files as registry
+from hf_core_bpb.data.task_files import tasks_folder
 
 
-def test_the_package_under_test_is_installed_not_the_checkout(package, pytestconfig):
+def test_the_package_under_test_is_not_the_checkout(package, pytestconfig):
     assert package.parent != pytestconfig.rootpath
 
 
-def test_the_wheel_holds_the_task_files(package, pytestconfig):
-    assert registry.tasks_folder() == package / "tasks"
+def test_the_wheel_contains_the_task_files(package, pytestconfig):
+    assert tasks_folder() == package / "tasks"
     checkout = pytestconfig.rootpath / "tasks"
     files = {path.name: path.read_text() for path in (package / "tasks").iterdir()}
     assert files == {path.name: path.read_text() for path in checkout.iterdir()}
     assert all(Path(name).suffix == ".toml" for name in files)
 
 
-def test_the_wheel_holds_the_demo_and_says_it_is_typed(package):
+def test_the_wheel_contains_the_demo(package):
     assert {path.name for path in (package / "demo" / "model").iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
     assert (package / "demo" / "scripts.txt").is_file()
+
+
+def test_the_wheel_is_marked_as_typed(package):
     assert (package / "py.typed").is_file()

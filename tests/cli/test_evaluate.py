@@ -1,4 +1,4 @@
-"""The command as a person types it: what it prints, writes and returns, with every model and row from the Hub."""
+"""The command in a process: its output, files and exit codes, with models and rows from the loopback Hub."""
 
 import json
 import re
@@ -14,12 +14,12 @@ CORE_11 = {
 
 @pytest.fixture(scope="module")
 def evaluated(hub, tmp_path_factory):
-    """One run of the command over the whole suite and the default text, and its folder."""
+    """Run the command over the whole suite and the default text; return its process and its folder."""
     folder = tmp_path_factory.mktemp("run") / "out"
     return run_command("--model", "tiny", "--limit", "4", "--output", str(folder)), folder
 
 
-def test_a_run_returns_zero_and_ends_in_tables_and_signatures(evaluated):
+def test_a_run_returns_zero_and_prints_tables_and_signatures(evaluated):
     finished, folder = evaluated
     assert finished.returncode == 0, finished.stderr
     for name in CORE_11:
@@ -34,7 +34,7 @@ def test_a_run_returns_zero_and_ends_in_tables_and_signatures(evaluated):
     assert f"Results, samples and report.html: {folder}" in finished.stderr
 
 
-def test_results_json_has_what_the_tables_are_made_of(evaluated):
+def test_results_json_has_the_results_and_their_settings(evaluated):
     results = json.loads((evaluated[1] / "results.json").read_text())
     assert results["schema_version"] == 1
     assert results["model"]["id"] == "tiny"
@@ -88,8 +88,8 @@ def test_samples_add_up_to_the_results(evaluated):
 
 
 @pytest.mark.parametrize("processes", [2, 3])
-def test_any_number_of_processes_gives_the_same_answers(evaluated, tmp_path, processes):
-    """Started by torchrun on a machine without an accelerator, where processes by default do not find each other."""
+def test_the_number_of_processes_does_not_change_the_results(evaluated, tmp_path, processes):
+    """Start the processes with torchrun, which does not connect them by itself without an accelerator."""
     launcher = ("torchrun", "--nproc_per_node", str(processes))
     finished = run_command("--model", "tiny", "--limit", "4", "--output", str(tmp_path), launcher=launcher)
     assert finished.returncode == 0, finished.stderr
@@ -99,7 +99,7 @@ def test_any_number_of_processes_gives_the_same_answers(evaluated, tmp_path, pro
     assert together["work"]["processes"] == processes
     for key in ("forwards", "forward_tokens", "head_rows", "backend"):
         assert together["work"][key] == alone["work"][key]
-    # Of as many threads as were there, the last bit of a sum.
+    # The number of threads changes the last bit of a sum.
     bits = [
         [c.pop("gold_bits_per_byte"), *(t.pop("gold_bits_per_byte") for t in c["tasks"].values())]
         for c in (alone["core"], together["core"])
@@ -107,19 +107,19 @@ def test_any_number_of_processes_gives_the_same_answers(evaluated, tmp_path, pro
     assert bits[0] == pytest.approx(bits[1], rel=1e-6)
     assert together["core"] == alone["core"]
     assert together["signature"] == alone["signature"]
-    (a,), (b,) = alone["bpb"].values(), together["bpb"].values()
-    assert b["nats"] == pytest.approx(a["nats"], rel=1e-9)
+    (bpb_alone,), (bpb_together,) = alone["bpb"].values(), together["bpb"].values()
+    assert bpb_together["nats"] == pytest.approx(bpb_alone["nats"], rel=1e-9)
     for path in (evaluated[1] / "samples").glob("[!_]*"):
         pairs = zip(
             path.read_text().splitlines(), (tmp_path / "samples" / path.name).read_text().splitlines(), strict=True
         )
-        for one, other in pairs:
-            one, other = json.loads(one), json.loads(other)
-            assert other.pop("nats") == pytest.approx(one.pop("nats"), rel=1e-6)
-            assert other == one
+        for pair in pairs:
+            expected, row = map(json.loads, pair)
+            assert row.pop("nats") == pytest.approx(expected.pop("nats"), rel=1e-6)
+            assert row == expected
 
 
-def test_accelerate_launch_is_the_same_program(hub, tmp_path):
+def test_accelerate_launch_runs_the_command(hub, tmp_path):
     finished = run_command(
         *("--model", "tiny", "--eval", "core", "--tasks", "piqa", "--output", str(tmp_path)),
         launcher=("accelerate", "launch"),
@@ -128,7 +128,7 @@ def test_accelerate_launch_is_the_same_program(hub, tmp_path):
     assert set(json.loads((tmp_path / "results.json").read_text())["core"]["tasks"]) == {"piqa"}
 
 
-def test_a_warm_cache_is_enough_offline(evaluated, tmp_path):
+def test_an_offline_run_with_a_full_cache_gives_the_same_results(evaluated, tmp_path):
     finished = run_command(
         "--model", "tiny", "--limit", "4", "--output", str(tmp_path), HF_HUB_OFFLINE="1", HF_ENDPOINT="http://127.0.0.1:9"
     )  # fmt: skip
@@ -139,7 +139,7 @@ def test_a_warm_cache_is_enough_offline(evaluated, tmp_path):
     assert offline["model"] == alone["model"]
 
 
-def test_truncation_is_counted_and_said(hub, tmp_path):
+def test_truncation_is_counted_and_printed(hub, tmp_path):
     finished = run_command(
         "--model", "owner/short", "--eval", "core", "--tasks", "piqa", "--output", str(tmp_path)
     )  # fmt: skip
@@ -160,17 +160,17 @@ def test_the_demo_needs_no_model_and_no_network(tmp_path):
     assert results["core"]["source"] == "demo"
     assert set(results["core"]["tasks"]) == CORE_11
     assert set(results["bpb"]) == {"python-reference", "scripts"}
-    # The model has learned something: xz at its strongest needs 2.72 bits per byte of this text.
+    # xz at its strongest setting needs 2.72 bits per byte of this text.
     assert 1.5 < results["bpb"]["python-reference"]["bpb"] < 2.3
 
 
-def test_a_task_file_of_ones_own_runs(hub, tmp_path):
-    rows = hub.root / "datasets" / "me" / "quiz"
+def test_a_user_s_task_file_runs(hub, tmp_path):
+    rows = hub.root / "datasets" / "someone" / "quiz"
     rows.mkdir(parents=True, exist_ok=True)
     (rows / "test.jsonl").write_text('{"q": "one and", "a": ["two", "the sea"], "n": 0}\n' * 3)
     (tmp_path / "quiz.toml").write_text(
         'name = "quiz"\nkind = "multiple_choice"\nnum_fewshot = 1\ndelimiter = " "\nrandom_baseline = 0.5\n'
-        'suites = []\nlicense = "CC0"\ncitation = "me"\n[dataset]\npath = "me/quiz"\nsplit = "test"\n'
+        'suites = []\nlicense = "CC0"\ncitation = "Someone"\n[dataset]\npath = "someone/quiz"\nsplit = "test"\n'
         "[prompt]\ncontext = '{{ q }}'\nchoices = 'a'\ngold = 'n'\n"
     )
     finished = run_command(
@@ -190,11 +190,11 @@ def test_a_task_file_of_ones_own_runs(hub, tmp_path):
             "--model: expected a causal language model at 'nobody/none', got: nobody/none is not a local folder",
         ),
         (["--tasks", "nope"], "--tasks: expected names of the task folder (agi_eval_lsat_ar, arc_challenge,"),
-        (["--text", "gone.txt"], "--text: no such file: 'gone.txt'; expected a file, FILE.jsonl"),
+        (["--text", "missing.txt"], "--text: no such file: 'missing.txt'; expected a file, FILE.jsonl"),
         (["--max-length", "2048"], "--max-length: expected at most the model's 1024 positions, got 2048"),
     ],
 )
-def test_input_that_does_not_fit_is_one_line_and_exit_code_2(hub, tmp_path, arguments, message):
+def test_invalid_input_is_one_line_of_error_and_exit_code_2(hub, tmp_path, arguments, message):
     finished = run_command(*arguments, "--output", "out", cwd=tmp_path)
     assert finished.returncode == 2
     assert finished.stdout == ""
@@ -212,7 +212,7 @@ def test_input_that_does_not_fit_is_one_line_and_exit_code_2(hub, tmp_path, argu
         (["--model", "tiny", "--eval", "core", "--tasks", "missing.toml"], "no such task file: missing.toml"),
     ],
 )
-def test_an_input_error_under_torchrun_is_said_once(hub, tmp_path, arguments, message):
+def test_an_input_error_under_torchrun_is_printed_once(hub, tmp_path, arguments, message):
     finished = run_command(*arguments, launcher=("torchrun", "--nproc_per_node", "2"), cwd=tmp_path)
     assert finished.returncode != 0
     assert finished.stderr.count(f"hf-core-bpb: error: {message}") == 1
@@ -220,8 +220,8 @@ def test_an_input_error_under_torchrun_is_said_once(hub, tmp_path, arguments, me
     assert "hf_core_bpb/" not in finished.stderr.replace("hf_core_bpb/tasks", "")
 
 
-def test_a_failure_of_one_process_is_the_failure_of_all(hub, tmp_path):
-    """Only one document makes the logits overflow, so only one of two processes meets it."""
+def test_a_failure_in_one_process_ends_all_and_is_printed_once(hub, tmp_path):
+    """One document has a token with NaN logits, so that one of two processes fails."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -244,7 +244,7 @@ def test_a_failure_of_one_process_is_the_failure_of_all(hub, tmp_path):
     assert finished.stderr.count("hf-core-bpb: failed: the model's logits are not finite: loss of NaN") == 1
 
 
-def test_options_reach_the_run(hub, tmp_path):
+def test_options_are_in_results_and_signature(hub, tmp_path):
     finished = run_command(
         *("--model", "tiny", "--revision", "earlier", "--tokenizer", "owner/short", "--dtype", "bfloat16", "--quiet"),
         *("--eval", "core", "--tasks", "piqa,boolq", "--limit", "3", "--protocol", "dclm", "--baselines", "v1"),
@@ -265,9 +265,13 @@ def test_options_reach_the_run(hub, tmp_path):
     pinned = f"tokenizer:owner/short@{'5' * 40}"
     assert f"|baselines:v1|limit:3|{pinned}|first:tokenizer|max-length:200|" in results["signature"]
     assert "|dtype:bfloat16|truncation:left|data:" in results["signature"]
-    again = run_command("--model", "tiny", "--eval", "bpb", "--output", "out", cwd=tmp_path)
-    assert again.returncode == 2
-    assert "--output: out holds results; choose another folder, or set --overwrite" in again.stderr
+
+
+def test_a_folder_with_results_is_not_overwritten(evaluated):
+    folder = evaluated[1]
+    finished = run_command("--model", "tiny", "--eval", "bpb", "--output", str(folder))
+    assert finished.returncode == 2
+    assert f"--output: {folder} holds results; choose another folder, or set --overwrite" in finished.stderr
 
 
 @pytest.mark.parametrize(
@@ -283,22 +287,22 @@ def test_options_reach_the_run(hub, tmp_path):
         (["--revision", "main"], "--revision: expected --model with it, got none"),
     ],
 )
-def test_options_that_would_change_nothing_are_refused(arguments, message):
+def test_options_without_effect_are_rejected(arguments, message):
     finished = run_command(*arguments)
     assert finished.returncode == 2
     assert finished.stderr == f"hf-core-bpb: error: {message}\n"
 
 
-def test_names_are_shown_as_they_are(tmp_path):
+def test_names_of_texts_are_printed_without_markup(tmp_path):
     (tmp_path / "n[red]otes.txt").write_text("the river")
     finished = run_command("--eval", "bpb", "--text", "n[red]otes.txt", "--output", "out", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert "n[red]otes.txt" in finished.stdout
 
 
-def test_a_hub_core_22_says_where_its_rows_are_not_the_bundle_s(hub, tmp_path):
+def test_core_22_from_the_hub_warns_of_rows_that_differ_from_the_bundle(hub, tmp_path):
     finished = run_command("--model", "tiny", "--suite", "core-22", "--baselines", "v2", cwd=tmp_path)
-    # Only some of the 22 datasets are on this Hub: the run ends there, after the warnings.
+    # This Hub has only some of the 22 datasets, so the run fails after the warnings.
     assert finished.returncode == 2
     assert "warning: commonsense_qa: rows from the Hub differ from those of the CORE bundle" in finished.stderr
     assert "warning: agi_eval_lsat_ar: baselines v2 (0.25) belong to the bundle's options" in finished.stderr

@@ -1,4 +1,4 @@
-"""Input that nobody means, and that comes all the same: a right number, or one line that says what is wrong."""
+"""Unusual and invalid input: a correct result, or one line of error that names the problem."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support.bundles import write_bundle
+from support.command import run_command
 from support.naive import nats_of
 from support.tiny_models import build_tiny_model
 
@@ -16,15 +17,15 @@ from hf_core_bpb import bits_per_byte, evaluate_core
 from hf_core_bpb.cli.main import main
 from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.evaluation.options import CoreOptions
-from hf_core_bpb.evaluation.resolve import resolve_core
+from hf_core_bpb.evaluation.resolve import read_text, resolve_core
 
 CHOICE = {"query": "What is it?", "choices": ["the sea", "the river"], "gold": 0}
 
 
-def core_of(tokenizer, folder, rows, kind="multiple_choice", shots=0, model=None, **options):
-    write_bundle(folder, {"mine": (kind, shots, " ", rows)})
+def evaluate_rows(tokenizer, folder, rows, kind="multiple_choice", shots=0, model=None, **options):
+    write_bundle(folder, {"quiz": (kind, shots, " ", rows)})
     model = model if model is not None else build_tiny_model()
-    return evaluate_core(model, tokenizer, tasks=["mine"], source="bundle", bundle=folder, **options)
+    return evaluate_core(model, tokenizer, tasks=["quiz"], source="bundle", bundle=folder, **options)
 
 
 @pytest.mark.parametrize(
@@ -35,66 +36,78 @@ def core_of(tokenizer, folder, rows, kind="multiple_choice", shots=0, model=None
     ],
     ids=["NUL", "zero width", "right to left", "accents", "white space", "no character", "special", "joined", "long"],
 )  # fmt: skip
-def test_odd_text_is_scored_whole_and_exact_in_its_bytes(tokenizer, tiny_model, text):
-    found = bits_per_byte(tiny_model, tokenizer, [text], max_length=64)
-    assert found.total.num_bytes == len(text.encode())
+def test_unusual_text_is_scored_completely_with_its_exact_bytes(tokenizer, tiny_model, text):
+    result = bits_per_byte(tiny_model, tokenizer, [text], max_length=64)
+    assert result.total.num_bytes == len(text.encode())
     ids = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
-    assert found.total.num_tokens == len(ids) - 1
+    assert result.total.num_tokens == len(ids) - 1
     if len(ids) <= 64:
-        assert found.total.total_nats == pytest.approx(sum(nats_of(tiny_model, ids, 1, len(ids))), rel=1e-5)
+        assert result.total.total_nats == pytest.approx(sum(nats_of(tiny_model, ids, 1, len(ids))), rel=1e-5)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [("\ud800", r"texts\[1\]: expected text that UTF-8 can encode"), (None, r"texts\[1\]: expected text or a list")],
 )
-def test_what_is_no_text_is_refused_with_its_place(tokenizer, tiny_model, text, message):
+def test_a_document_that_is_not_text_is_rejected_with_its_index(tokenizer, tiny_model, text, message):
     with pytest.raises(InputError, match=message):
         bits_per_byte(tiny_model, tokenizer, ["the sea", text])
 
 
-def test_an_empty_document_has_nothing_to_predict_and_is_refused_with_its_place(tokenizer, tiny_model):
+def test_an_empty_document_is_rejected_with_its_index(tokenizer, tiny_model):
     with pytest.raises(InputError, match="texts, document 1: expected text of two or more tokens, got ''"):
         bits_per_byte(tiny_model, tokenizer, ["the sea", "", "the river"])
 
 
-def test_a_tokenizer_without_bos_eos_and_pad_scores_what_can_be_predicted(byte_tokenizer, tmp_path):
+def test_without_bos_and_eos_a_text_is_scored_from_its_second_token(byte_tokenizer):
     model = build_tiny_model()
     assert (byte_tokenizer.bos_token_id, byte_tokenizer.eos_token_id, byte_tokenizer.pad_token_id) == (None,) * 3
-    found = bits_per_byte(model, byte_tokenizer, ["the sea"])
+    result = bits_per_byte(model, byte_tokenizer, ["the sea"])
     ids = byte_tokenizer.encode("the sea")
-    assert found.total.num_bytes == 6
-    assert found.total.total_nats == pytest.approx(sum(nats_of(model, ids, 1, 7)), rel=1e-5)
-    core = core_of(byte_tokenizer, tmp_path, [CHOICE, CHOICE | {"gold": 1}])
+    assert result.total.num_bytes == 6
+    assert result.total.total_nats == pytest.approx(sum(nats_of(model, ids, 1, 7)), rel=1e-5)
+
+
+def test_without_bos_and_eos_the_choices_of_an_item_are_scored(byte_tokenizer, tmp_path):
+    model = build_tiny_model()
+    core = evaluate_rows(byte_tokenizer, tmp_path, [CHOICE, CHOICE | {"gold": 1}])
     ids = byte_tokenizer.encode("What is it? the sea")
-    assert core.tasks["mine"].items[0].options[0].total_nats == pytest.approx(
+    assert core.tasks["quiz"].items[0].options[0].total_nats == pytest.approx(
         sum(nats_of(model, ids, len("What is it? the "), len(ids))), rel=1e-5
     )
 
 
-def test_ids_beyond_the_model_s_embedding_are_refused_and_spare_ones_are_not(tokenizer):
+def test_ids_beyond_the_model_s_embedding_are_rejected(tokenizer):
     config = build_tiny_model().config
     config.vocab_size = 120
     with pytest.raises(InputError, match=r"`tokenizer`: expected ids below the model's 120, got \d+"):
         bits_per_byte(type(build_tiny_model())(config).eval(), tokenizer, ["the sea and the river"])
-    assert len(tokenizer) < 400 == build_tiny_model().config.vocab_size
 
 
-def test_a_context_of_eight_tokens_is_enough_and_what_is_cut_is_counted(tokenizer, tmp_path):
+def test_an_embedding_larger_than_the_vocabulary_is_accepted(tokenizer, tiny_model):
+    assert len(tokenizer) < tiny_model.config.vocab_size
+    assert bits_per_byte(tiny_model, tokenizer, ["the sea"]).total.num_bytes == 7
+
+
+def test_a_context_of_eight_tokens_scores_a_whole_text(tokenizer):
+    text = "the river ran to the sea, and the other one ran too"
+    result = bits_per_byte(build_tiny_model(positions=8), tokenizer, [text])
+    assert result.total.num_bytes == 51
+
+
+def test_items_truncated_to_a_context_of_eight_tokens_are_counted(tokenizer, tmp_path):
     model = build_tiny_model(positions=8)
-    found = bits_per_byte(model, tokenizer, ["the river ran to the sea, and the other one ran too"])
-    assert found.total.num_bytes == 51
     rows = [CHOICE | {"query": f"And what is number {n}, the river or the sea?"} for n in range(4)]
-    core = core_of(tokenizer, tmp_path, rows, shots=2, model=model)
-    assert core.tasks["mine"].num_truncated == 4
-    assert all(option.num_tokens >= 1 for item in core.tasks["mine"].items for option in item.options)
+    core = evaluate_rows(tokenizer, tmp_path, rows, shots=2, model=model)
+    assert core.tasks["quiz"].num_truncated == 4
+    assert all(option.num_tokens >= 1 for item in core.tasks["quiz"].items for option in item.options)
 
 
-def test_of_equal_choices_the_first_is_chosen(tokenizer, tmp_path):
+def test_the_first_of_equal_choices_is_the_prediction(tokenizer, tmp_path):
     rows = [{"query": "What is it?", "choices": ["the sea", "the sea"], "gold": gold} for gold in (0, 1)]
-    core = core_of(tokenizer, tmp_path, rows)
-    assert [item.prediction for item in core.tasks["mine"].items] == [0, 0]
-    assert core.tasks["mine"].accuracy == 0.5
+    core = evaluate_rows(tokenizer, tmp_path, rows)
+    assert [item.prediction for item in core.tasks["quiz"].items] == [0, 0]
+    assert core.tasks["quiz"].accuracy == 0.5
 
 
 @pytest.mark.parametrize(
@@ -112,40 +125,46 @@ def test_of_equal_choices_the_first_is_chosen(tokenizer, tmp_path):
         ({"query": "What is it?"}, "expected columns of the dataset"),
     ],
 )  # fmt: skip
-def test_rows_that_are_no_items_are_refused_with_their_number(tokenizer, tmp_path, row, message):
+def test_a_row_that_is_not_an_item_is_rejected_with_its_index(tokenizer, tmp_path, row, message):
     with pytest.raises(InputError, match=message):
-        core_of(tokenizer, tmp_path, [CHOICE, row])
+        evaluate_rows(tokenizer, tmp_path, [CHOICE, row])
 
 
-def broken_model(letter):
-    """A model that gives no finite logits once it has read a token."""
+def build_broken_model(token):
+    """Return a model whose logits are NaN after a token."""
     model = build_tiny_model()
     with torch.no_grad():
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
-        model.transformer.wte.weight[letter] = float("nan")
+        model.transformer.wte.weight[token] = float("nan")
     return model
 
 
-def test_logits_that_are_not_finite_are_named_by_item_and_document_and_never_right(tokenizer, tmp_path):
+@pytest.fixture
+def broken_model(tokenizer):
+    """A model whose logits are NaN after the letter Q."""
     (letter,) = tokenizer.encode("Q", add_special_tokens=False)
+    return build_broken_model(letter)
+
+
+def test_items_whose_logits_are_not_finite_are_named_by_index(tokenizer, broken_model, tmp_path):
     rows = [{"context": f"{word} and the river ran to", "continuation": "the sea"} for word in ("one", "Q", "two", "Q")]
-    # In the protocol's order, which is not that of the file.
-    wanted = [
-        index
-        for index, item in enumerate(core_of(tokenizer, tmp_path / "a", rows, "language_modeling").tasks["mine"].items)
-        if item.options[0].num_tokens and "Q" in _context(tokenizer, tmp_path / "a", index)
-    ]
-    said = f"for 2 of the 4 requests of a forward pass \\(mine, items {wanted[0]}, {wanted[1]}\\)"
-    with pytest.raises(RunError, match=said):
-        core_of(tokenizer, tmp_path / "b", rows, "language_modeling", model=broken_model(letter), batch_tokens=4096)
+    bundle = write_bundle(tmp_path / "bundle", {"quiz": ("language_modeling", 0, " ", rows)})
+    # Indices are those of the protocol's order, not of the file.
+    first, second = [i for i, item in enumerate(selected_items(bundle)) if "Q" in item.contexts[0]]
+    message = f"for 2 of the 4 requests of a forward pass \\(quiz, items {first}, {second}\\)"
+    with pytest.raises(RunError, match=message):
+        evaluate_core(broken_model, tokenizer, tasks=["quiz"], source="bundle", bundle=bundle, batch_tokens=4096)
+
+
+def test_documents_whose_logits_are_not_finite_are_named_by_index(tokenizer, broken_model):
     with pytest.raises(RunError, match="texts, documents 1"):
-        bits_per_byte(broken_model(letter), tokenizer, ["the sea", "Q and the river", "one"])
+        bits_per_byte(broken_model, tokenizer, ["the sea", "Q and the river", "one"])
 
 
-def _context(tokenizer, bundle, index):
-    run = resolve_core(CoreOptions(tasks=["mine"], source="bundle", bundle=bundle))
-    data = run.load(run.tasks[0])
-    return run.protocol.select("language_modeling", data.examples, None)[index].contexts[0]
+def selected_items(bundle):
+    """Return the items of a bundle's task in the order of the protocol."""
+    run = resolve_core(CoreOptions(tasks=["quiz"], source="bundle", bundle=bundle))
+    return run.protocol.select(run.tasks[0].kind, run.load(run.tasks[0]).examples, None)
 
 
 @pytest.mark.parametrize(
@@ -158,104 +177,98 @@ def _context(tokenizer, bundle, index):
             "core.yaml",
             "a: &a [x, x]\n"
             + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghij"))
-            + "icl_tasks: [{label: *j, icl_task_type: quiz}]",
+            + "icl_tasks: [{label: *j, icl_task_type: essay}]",
             "core.yaml: expected a list icl_tasks .* got ValueError: the alias \\*a",
         ),
         ("core.yaml", "[" * 5_000 + "]" * 5_000, "core.yaml: expected a list icl_tasks .* RecursionError"),
         ("core.yaml", '!!python/object/apply:os.system ["true"]', "core.yaml: expected a list icl_tasks"),
-        ("eval_meta_data.csv", "Eval Task\nmine\n", "eval_meta_data.csv: expected a CSV with columns"),
-        ("eval_meta_data.csv", "Eval Task,Random baseline\nmine\n", "eval_meta_data.csv: expected a CSV with columns"),
-        ("eval_meta_data.csv", "Eval Task,Random baseline\nmine,many\n", "eval_meta_data.csv: expected a CSV with"),
-        ("eval_meta_data.csv", "Eval Task,Random baseline\nmine,100\n", "expected 0 to below 100 for 'mine', got 100"),
-        ("eval_data/mine.jsonl", "{", "mine.jsonl, line 1: expected JSON"),
-        ("eval_data/mine.jsonl", "[1]", "mine.jsonl, line 1: expected a JSON object, got list"),
-        ("eval_data/mine.jsonl", "[" * 100_000, "mine.jsonl, line 1: expected JSON"),
-        ("eval_data/mine.jsonl", '{"query": NaN}', "expected columns of the dataset"),
-        ("eval_data/mine.jsonl", "", "expected columns of the dataset"),
+        ("eval_meta_data.csv", "Eval Task\nquiz\n", "eval_meta_data.csv: expected a CSV with columns"),
+        ("eval_meta_data.csv", "Eval Task,Random baseline\nquiz\n", "eval_meta_data.csv: expected a CSV with columns"),
+        ("eval_meta_data.csv", "Eval Task,Random baseline\nquiz,many\n", "eval_meta_data.csv: expected a CSV with"),
+        ("eval_meta_data.csv", "Eval Task,Random baseline\nquiz,100\n", "expected 0 to below 100 for 'quiz', got 100"),
+        ("eval_data/quiz.jsonl", "{", "quiz.jsonl, line 1: expected JSON"),
+        ("eval_data/quiz.jsonl", "[1]", "quiz.jsonl, line 1: expected a JSON object, got list"),
+        ("eval_data/quiz.jsonl", "[" * 100_000, "quiz.jsonl, line 1: expected JSON"),
+        ("eval_data/quiz.jsonl", '{"query": NaN}', "expected columns of the dataset"),
+        ("eval_data/quiz.jsonl", "", "expected columns of the dataset"),
     ],
 )
-def test_files_of_a_bundle_that_are_damaged_are_refused_with_their_name(tokenizer, tmp_path, name, content, message):
-    write_bundle(tmp_path, {"mine": ("multiple_choice", 0, " ", [CHOICE])})
+def test_an_invalid_file_of_a_bundle_is_rejected_with_its_name(tokenizer, tmp_path, name, content, message):
+    write_bundle(tmp_path, {"quiz": ("multiple_choice", 0, " ", [CHOICE])})
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
-        evaluate_core(build_tiny_model(), tokenizer, tasks=["mine"], source="bundle", bundle=tmp_path)
+        evaluate_core(build_tiny_model(), tokenizer, tasks=["quiz"], source="bundle", bundle=tmp_path)
 
 
-@pytest.mark.parametrize("place", ["../../secret.jsonl", "/etc/passwd", "a\0b", "\ud800", "circle/a.jsonl"])
-def test_rows_outside_a_bundle_are_not_read(tokenizer, tmp_path, place):
-    bundle = write_bundle(tmp_path / "b", {"mine": ("multiple_choice", 0, " ", [CHOICE])})
-    (bundle / "eval_data" / "mine.jsonl").rename(tmp_path / "secret.jsonl")
+@pytest.mark.parametrize("path", ["../../secret.jsonl", "/etc/passwd", "a\0b", "\ud800", "circle/a.jsonl"])
+def test_rows_outside_a_bundle_are_not_read(tokenizer, tmp_path, path):
+    bundle = write_bundle(tmp_path / "b", {"quiz": ("multiple_choice", 0, " ", [CHOICE])})
+    (bundle / "eval_data" / "quiz.jsonl").rename(tmp_path / "secret.jsonl")
     (bundle / "eval_data" / "circle").symlink_to("circle")
     config = bundle / "core.yaml"
-    config.write_text(config.read_text().replace("dataset_uri: mine.jsonl", f"dataset_uri: {json.dumps(place)}"))
+    config.write_text(config.read_text().replace("dataset_uri: quiz.jsonl", f"dataset_uri: {json.dumps(path)}"))
     with pytest.raises(
-        InputError, match=r"(dataset_uri: expected a file in the bundle|expected the rows of mine), got"
+        InputError, match=r"(dataset_uri: expected a file in the bundle|expected the rows of quiz), got"
     ):
-        evaluate_core(build_tiny_model(), tokenizer, tasks=["mine"], source="bundle", bundle=bundle)
+        evaluate_core(build_tiny_model(), tokenizer, tasks=["quiz"], source="bundle", bundle=bundle)
 
 
-def test_items_are_named_by_their_place_among_all(tokenizer, tmp_path):
+def test_an_item_is_named_by_its_index_among_all_items(tokenizer, tmp_path):
     rows = [{**CHOICE, "query": f"{n} is?", "choices": ["a", "b"]} for n in range(300)]
-    bundle = write_bundle(tmp_path / "b", {"mine": ("multiple_choice", 0, "", rows)})
-    run = resolve_core(CoreOptions(tasks=["mine"], source="bundle", bundle=bundle))
-    shown = run.protocol.select("multiple_choice", run.load(run.tasks[0]).examples, None)
-    row = int(shown[280].contexts[0].split()[0])
+    bundle = write_bundle(tmp_path / "b", {"quiz": ("multiple_choice", 0, "", rows)})
+    row = int(selected_items(bundle)[280].contexts[0].split()[0])
     rows[row] |= {"query": "", "choices": ["", ""]}
-    (bundle / "eval_data" / "mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match="mine, item 280: expected"):
-        evaluate_core(build_tiny_model(), tokenizer, tasks=["mine"], source="bundle", bundle=bundle)
+    (bundle / "eval_data" / "quiz.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match="quiz, item 280: expected"):
+        evaluate_core(build_tiny_model(), tokenizer, tasks=["quiz"], source="bundle", bundle=bundle)
 
 
-def test_a_line_of_several_megabytes_is_one_document(tokenizer, tmp_path, monkeypatch):
-    from hf_core_bpb.evaluation.resolve import read_text
-
+@pytest.mark.parametrize("suffix", [".jsonl", ".txt"])
+def test_a_line_of_several_megabytes_is_one_document(tmp_path, suffix):
     content = "the river ran to the sea " * 200_000
-    (tmp_path / "a.jsonl").write_text(json.dumps({"text": content}) + "\n")
-    (document,) = read_text(str(tmp_path / "a.jsonl")).documents
-    assert len(document.text) == 5_000_000
-    (tmp_path / "a.txt").write_text(content)
-    assert read_text(str(tmp_path / "a.txt")).documents[0].text == content
+    path = tmp_path / f"a{suffix}"
+    path.write_text(json.dumps({"text": content}) + "\n" if suffix == ".jsonl" else content)
+    (document,) = read_text(str(path)).documents
+    assert document.text == content
 
 
-def test_an_output_that_cannot_be_written_is_refused_before_anything_is_scored(tmp_path, capsys):
+NEEDS_PERMISSIONS = pytest.mark.skipif(os.getuid() == 0, reason="the superuser can write to every folder")
+
+
+@pytest.mark.parametrize(
+    "output", ["file", "file/folder", "x" * 300, pytest.param("read-only", marks=NEEDS_PERMISSIONS)]
+)
+def test_an_output_that_cannot_be_written_is_rejected(tmp_path, capsys, output):
     (tmp_path / "file").touch()
-    (tmp_path / "closed").mkdir()
-    (tmp_path / "closed").chmod(stat.S_IRUSR | stat.S_IXUSR)
-    places = [tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 300)]
-    # The superuser writes everywhere.
-    places += [tmp_path / "closed"] if os.getuid() != 0 else []
-    for place in places:
-        assert main(["--output", str(place), "--quiet"]) == 2
-        said = capsys.readouterr().err
-        assert "--output: expected a writable folder, got" in said
-        assert said.count("\n") == 1
+    (tmp_path / "read-only").mkdir()
+    (tmp_path / "read-only").chmod(stat.S_IRUSR | stat.S_IXUSR)
+    assert main(["--output", str(tmp_path / output), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert "--output: expected a writable folder, got" in error
+    assert error.count("\n") == 1
 
 
-def test_a_model_whose_name_is_too_long_for_a_file_is_one_line(hub, capsys):
-    for options in ([], ["--revision", "main"]):
-        assert main(["--model", "x" * 5_000, *options, "--eval", "core", "--tasks", "piqa", "--source", "demo"]) == 2
-        assert "--model: expected a causal language model at 'xxx" in capsys.readouterr().err.splitlines()[-1]
+@pytest.mark.parametrize("options", [[], ["--revision", "main"]])
+def test_a_model_name_too_long_for_a_path_is_one_line_of_error(hub, capsys, options):
+    assert main(["--model", "x" * 5_000, *options, "--eval", "core", "--tasks", "piqa", "--source", "demo"]) == 2
+    assert "--model: expected a causal language model at 'xxx" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_more_processes_than_items_leave_some_without_work(tokenizer, tmp_path):
-    from support.command import run_command
-
-    write_bundle(tmp_path / "bundle", {"mine": ("multiple_choice", 0, " ", [CHOICE])})
-    arguments = ("--eval", "core", "--tasks", "mine", "--bundle", str(tmp_path / "bundle"), "--max-length", "64")
-    several = ("torchrun", "--nproc_per_node", "3")
+def test_more_processes_than_items_give_the_results_of_one(tmp_path):
+    write_bundle(tmp_path / "bundle", {"quiz": ("multiple_choice", 0, " ", [CHOICE])})
+    arguments = ("--eval", "core", "--tasks", "quiz", "--bundle", str(tmp_path / "bundle"), "--max-length", "64")
+    three_processes = ("torchrun", "--nproc_per_node", "3")
     finished = run_command(
-        *arguments, "--quiet", "--output", str(tmp_path / "three"), launcher=several, OMP_NUM_THREADS="1"
+        *arguments, "--quiet", "--output", str(tmp_path / "three"), launcher=three_processes, OMP_NUM_THREADS="1"
     )
     assert finished.returncode == 0, finished.stderr
     assert main([*arguments, "--quiet", "--output", str(tmp_path / "one")]) == 0
-    rows = [json.loads((tmp_path / run / "samples" / "mine.jsonl").read_text()) for run in ("one", "three")]
-    assert rows[0]["nats"] == pytest.approx(rows[1]["nats"], rel=1e-6)
-    assert np.isfinite(rows[0]["nats"]).all()
+    one, three = (json.loads((tmp_path / run / "samples" / "quiz.jsonl").read_text()) for run in ("one", "three"))
+    assert three["nats"] == pytest.approx(one["nats"], rel=1e-6)
+    assert np.isfinite(one["nats"]).all()
 
 
-def test_a_longer_run_takes_hardly_more_memory(hub, tmp_path):
-    from support.command import run_command
-
+def test_memory_grows_only_with_the_samples_of_a_run(hub, tmp_path):
     peaks = []
     for count in (500, 6_000):
         rows = [json.dumps({"text": f"the river ran to the sea, {n} and {n * 7}"}) + "\n" for n in range(count)]
@@ -265,5 +278,5 @@ def test_a_longer_run_takes_hardly_more_memory(hub, tmp_path):
         finished = run_command(*arguments, "--output", str(output), OMP_NUM_THREADS="1")
         assert finished.returncode == 0, finished.stderr
         peaks.append(json.loads((output / "results.json").read_text())["work"]["peak_memory_bytes"])
-    # Requests, tries and samples of 5,500 documents, and nothing that a forward has made.
+    # The requests, tries and samples of 5,500 documents, without tensors of forward passes.
     assert peaks[1] - peaks[0] < 5_500 * 12_000

@@ -1,4 +1,4 @@
-"""The documented lines for several machines, as two groups of processes on this one."""
+"""The documented commands for several machines, run as two groups of processes on one machine."""
 
 import os
 import re
@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.command import run_command
 from support.interrupted_runs import results_of
+
+from hf_core_bpb.data.demo import DEMO_MODEL
 
 OPTIONS = ["--tasks", "piqa,boolq,squad", "--max-length", "128", "--quiet"]
 BIN = Path(sys.executable).parent
@@ -29,8 +31,8 @@ def free_port():
         return str(free.getsockname()[1])
 
 
-def documented(pytestconfig, launcher, port):
-    """The line of docs/big-models.md, for machines of one process each."""
+def documented_command(pytestconfig, launcher, port):
+    """Return the command of docs/big-models.md, changed to two machines with one process each."""
     text = (pytestconfig.rootpath / "docs" / "big-models.md").read_text()
     (line,) = re.findall(rf"^{launcher} .*?--output results/ID$", text, re.DOTALL | re.MULTILINE)
     words = line.replace("\\\n", " ").split()
@@ -41,7 +43,7 @@ def documented(pytestconfig, launcher, port):
 
 @pytest.mark.parametrize("launcher", ["accelerate launch", "torchrun"])
 def test_two_machines_give_the_results_of_one(pytestconfig, tmp_path, whole, launcher):
-    words = documented(pytestconfig, launcher, free_port())
+    words = documented_command(pytestconfig, launcher, free_port())
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     machines = [
         subprocess.Popen(
@@ -51,14 +53,14 @@ def test_two_machines_give_the_results_of_one(pytestconfig, tmp_path, whole, lau
         for number in range(2)
     ]  # fmt: skip
     for machine in machines:
-        _, said = machine.communicate(timeout=200)
-        assert machine.returncode == 0, said
+        _, error = machine.communicate(timeout=200)
+        assert machine.returncode == 0, error
     assert '"processes": 2' in (tmp_path / "run" / "results.json").read_text()
     assert results_of(tmp_path / "run") == results_of(whole)
 
 
-def test_the_slurm_script_starts_a_group_on_each_machine(pytestconfig, tmp_path):
-    """With a stand-in for Slurm that has two machines, both of them this one."""
+def test_the_slurm_script_starts_processes_on_each_machine(pytestconfig, tmp_path):
+    """Replace the commands of Slurm by scripts for two machines that are both this one."""
     tools = tmp_path / "tools"
     tools.mkdir()
     port = free_port()
@@ -73,8 +75,6 @@ def test_the_slurm_script_starts_a_group_on_each_machine(pytestconfig, tmp_path)
         "PATH": f"{tools}:{BIN}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "SLURM_JOB_ID": "7",
         "SLURM_JOB_NODELIST": "a,b", "SLURM_JOB_NUM_NODES": "2", "SLURM_GPUS_ON_NODE": "1",
     }  # fmt: skip
-    from hf_core_bpb.data.demo import DEMO_MODEL
-
     finished = subprocess.run(
         ["bash", str(script), str(DEMO_MODEL), "--source", "demo", "--eval", "core", *OPTIONS],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200,
@@ -82,5 +82,9 @@ def test_the_slurm_script_starts_a_group_on_each_machine(pytestconfig, tmp_path)
     assert finished.returncode == 0, finished.stderr
     (results,) = (tmp_path / "results").glob("*/results.json")
     assert '"processes": 2' in results.read_text()
-    finished = subprocess.run(["bash", str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+
+def test_the_slurm_script_without_a_model_prints_its_usage(pytestconfig, tmp_path):
+    script = pytestconfig.rootpath / "examples" / "slurm.sh"
+    finished = subprocess.run(["bash", str(script)], cwd=tmp_path, capture_output=True, text=True)
     assert "expected a model: sbatch examples/slurm.sh MODEL" in finished.stderr

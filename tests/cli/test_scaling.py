@@ -31,7 +31,7 @@ def test_a_plan_outside_the_fitted_budgets_warns_of_extrapolation(capsys):
     assert "this is an extrapolation" in capsys.readouterr().out
 
 
-def test_a_plan_with_repeated_tokens_prints_what_they_are_worth(capsys):
+def test_a_plan_with_repeated_tokens_prints_their_value_in_unique_tokens(capsys):
     assert main(["scaling", "plan", "--tokens", "4e9", "--unique-tokens", "1e9"]) == 0
     # Four epochs: 1 + 15.387756 * (1 - e^(-3 / 15.387756)) = 3.73.
     assert "4B tokens that repeat 1B unique ones are worth 3.73B unique tokens" in capsys.readouterr().out
@@ -47,13 +47,13 @@ def test_a_plan_with_repeated_tokens_prints_what_they_are_worth(capsys):
         (["plan", "--flops", "-1"], "flops: expected a number above 0 and below 1e40, got -1.0"),
         (["plan", "--flops", "1e300"], "flops: expected a number above 0 and below 1e40, got 1e+300"),
         (["plan", "--flops", "1e20", "--unique-tokens", "0"], "unique_tokens: expected a number above 0, got 0.0"),
-        (["plan", "--flops", "1e20", "--law", "mine"], "law: expected one of besiroglu-2024, hoffmann-2022"),
+        (["plan", "--flops", "1e20", "--law", "unknown"], "law: expected one of besiroglu-2024, hoffmann-2022"),
         (["plan", "--flops", "1e20", "--tokens-per-step", "0"], "--tokens-per-step: expected 1 or more, got 0"),
         (["fit", "absent.csv"], "no such file: absent.csv"),
         (["forecast", "absent.csv", "--final-step", "9"], "no such file: absent.csv"),
     ],
 )
-def test_invalid_input_is_one_line_of_error_and_nothing_else(capsys, arguments, message):
+def test_invalid_input_is_one_line_of_error_and_no_output(capsys, arguments, message):
     assert main(["scaling", *arguments]) == 2
     printed, error = capsys.readouterr()
     assert printed == ""
@@ -116,10 +116,10 @@ def test_columns_for_bpb_flops_core_and_unique_tokens_are_read(capsys, tmp_path)
     assert "repeated:muennighoff2023" in printed
     assert "CORE = " in printed
     values = json.loads((tmp_path / "fit.json").read_text())
-    # Four epochs: the three repetitions are worth 15.39 (1 - e^(-3 / 15.39)) = 2.73 unique ones.
-    worth = 1 + 15.387756 * (1 - np.exp(-3 / 15.387756))
+    # Four epochs: three repetitions have the value of 15.39 (1 - e^(-3 / 15.39)) = 2.73 unique epochs.
+    value = 1 + 15.387756 * (1 - np.exp(-3 / 15.387756))
     first = values["parametric"]["runs"][0]
-    assert first["tokens"] == pytest.approx(worth * first["unique_tokens"])
+    assert first["tokens"] == pytest.approx(value * first["unique_tokens"])
 
 
 def test_a_forecast_is_printed_with_its_interval(capsys, tmp_path):

@@ -1,4 +1,4 @@
-"""A Llama's weights as a GGUF file, as llama.cpp's converter lays them out."""
+"""Write a Llama model as a GGUF file in the layout of llama.cpp's converter."""
 
 import gguf
 import numpy as np
@@ -36,9 +36,9 @@ def write_gguf(path, model):
             made = _OUTER[stem]
         else:
             _, _, layer, inner = stem.split(".", 3)
-            made = f"blk.{layer}.{_INNER[inner]}"
+            name = f"blk.{layer}.{_INNER[inner]}"
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(stem.split(".")[-1])
-        writer.add_tensor(f"{made}.weight", np.ascontiguousarray(_interleaved(tensor.numpy(), heads)))
+        writer.add_tensor(f"{name}.weight", np.ascontiguousarray(_interleaved(tensor.numpy(), heads)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -46,7 +46,7 @@ def write_gguf(path, model):
 
 
 def _interleaved(weight, heads):
-    """The two halves of each head's rows one by one, as GGUF's rotary embedding takes them."""
+    """Interleave the two halves of each head's rows for GGUF's rotary embedding."""
     if heads is None:
         return weight
     return weight.reshape(heads, 2, len(weight) // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
