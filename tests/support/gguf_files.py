@@ -33,12 +33,12 @@ def write_gguf(path, model):
     for name, tensor in model.state_dict().items():
         stem = name.removesuffix(".weight")
         if stem in _OUTER:
-            made = _OUTER[stem]
+            gguf_name = _OUTER[stem]
         else:
             _, _, layer, inner = stem.split(".", 3)
-            name = f"blk.{layer}.{_INNER[inner]}"
+            gguf_name = f"blk.{layer}.{_INNER[inner]}"
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(stem.split(".")[-1])
-        writer.add_tensor(f"{name}.weight", np.ascontiguousarray(_interleaved(tensor.numpy(), heads)))
+        writer.add_tensor(f"{gguf_name}.weight", np.ascontiguousarray(_interleaved(tensor.numpy(), heads)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
