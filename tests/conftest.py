@@ -1,4 +1,4 @@
-"""Fixtures: a loopback Hub for the whole session, tiny models, and the data folder beside the checkout.
+"""A loopback Hub for the whole session, tiny models, and the data folder beside a checkout where there is one.
 
 The Hub's clients read HF_ENDPOINT when they are imported, so the server starts before anything else.
 """
@@ -40,7 +40,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real models, rows and golden results beside the checkout."""
+    """The folder of real models, rows and golden answers beside the checkout."""
     if not SHARED.is_dir():
         pytest.skip(f"needs the data folder {SHARED.name} beside the checkout")
     return SHARED
@@ -48,29 +48,29 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def package() -> Path:
-    """The folder of the installed package."""
+    """The package's folder as installed."""
     return Path(find_spec("hf_core_bpb").origin).parent
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    """A byte-level BPE with one special token for BOS and EOS."""
+    """A byte-level BPE of 400 ids, with one special token for BOS and EOS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(
+    made.train_from_iterator(
         ["Question: what is it?\nAnswer: the other one, and the river ran to the sea. " * 3], trainer
     )
-    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +80,10 @@ def byte_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    backend = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=backend)
+    made = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=made)
 
 
 @pytest.fixture(scope="session")
@@ -95,17 +95,17 @@ def tiny_model():
 
 @pytest.fixture(scope="session")
 def hub(package, tokenizer) -> LoopbackHub:
-    """A Hub with the datasets of CORE-11 (rows of the demo), a text dataset and two models."""
+    """A Hub that holds all eleven dataset ids (rows of the demo), a text dataset, and two models."""
     from support.tiny_models import build_tiny_model
 
     root = HUB.root
     shutil.copytree(package / "demo" / "rows", root / "datasets")
-    folder = root / "datasets" / "EleutherAI" / "wikitext_document_level" / "wikitext-2-raw-v1"
-    folder.mkdir(parents=True)
-    (folder / "test.jsonl").write_text(
+    pages = root / "datasets" / "EleutherAI" / "wikitext_document_level" / "wikitext-2-raw-v1"
+    pages.mkdir(parents=True)
+    (pages / "test.jsonl").write_text(
         '{"page": "The river ran to the sea."}\n{"page": ""}\n{"page": "Ärger, 海 und 🌊."}\n'
     )
-    (folder.parent / "README.md").write_text(
+    (pages.parent / "README.md").write_text(
         "---\nconfigs:\n- config_name: wikitext-2-raw-v1\n  data_files:\n"
         "  - split: test\n    path: wikitext-2-raw-v1/test.jsonl\n---\n"
     )

@@ -1,10 +1,10 @@
-"""Write a CORE bundle."""
+"""A CORE bundle made of rows."""
 
 import json
 
 
 def write_bundle(folder, tasks):
-    """Write a bundle of tasks: name to kind, shots, delimiter and rows; multiple choice has a baseline of 20%."""
+    """Write a bundle of tasks by name: kind, shots, delimiter, rows; baselines 20 % of multiple choice, else none."""
     (folder / "eval_data").mkdir(parents=True)
     config, table = ["icl_tasks:"], ["Eval Task,Random baseline"]
     for name, (kind, shots, delimiter, rows) in tasks.items():

@@ -1,4 +1,4 @@
-"""Run the command and scripts in a separate process."""
+"""The command, run in a process of its own as a user would."""
 
 import os
 import subprocess
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 def program_of(launcher: tuple[str, ...]) -> list[str]:
-    """Return the interpreter, or a launcher with a free port."""
+    """Return the interpreter, or a launcher in its place, on a port that no other test uses at the same time."""
     if not launcher:
         return [sys.executable]
     port = {"torchrun": ["--standalone"], "accelerate": ["--main_process_port", "0"]}[launcher[0]]
-    has_processes = any(name in launcher for name in ("--nproc_per_node", "--num_processes"))
-    num_words = 1 if launcher[0] == "torchrun" else 2
+    several = any(name in launcher for name in ("--nproc_per_node", "--num_processes"))
+    where = 1 if launcher[0] == "torchrun" else 2
     program = str(Path(sys.executable).parent / launcher[0])
-    return [program, *launcher[1:num_words], *(port if has_processes else []), *launcher[num_words:]]
+    return [program, *launcher[1:where], *(port if several else []), *launcher[where:]]
 
 
 def run_command(*arguments: str, launcher: tuple[str, ...] = (), cwd: Path | None = None, **environment: str):
-    """Return the finished process; `launcher` replaces the interpreter."""
+    """Return the finished process; `launcher` stands in for the interpreter."""
     program = program_of(launcher)
     return subprocess.run(
         [*program, "-m", "hf_core_bpb", *arguments],

@@ -1,6 +1,6 @@
-"""Fuzz targets: parsers of any bytes return or raise InputError, spans and windows are valid.
+"""What must hold for any bytes: parsers end in a value or in InputError, spans and windows stay in order.
 
-`python tests/support/fuzz.py SECONDS` runs each target for SECONDS under atheris; test_fuzz.py uses Hypothesis.
+`python tests/fuzz.py SECONDS` gives each target so many seconds of atheris; test_fuzz.py some of Hypothesis.
 """
 
 import subprocess
@@ -31,7 +31,7 @@ SCRATCH = Path(tempfile.mkdtemp(prefix="hf_core_bpb-fuzz-"))
 
 def task_file(data: bytes) -> None:
     with suppress(InputError):
-        parse_task(data.decode(errors="replace"), Path("quiz.toml"))
+        parse_task(data.decode(errors="replace"), Path("mine.toml"))
 
 
 def template(data: bytes) -> None:
@@ -46,9 +46,9 @@ def expression(data: bytes) -> None:
 
 def rows(data: bytes) -> None:
     with suppress(InputError):
-        json_objects = [row for _, row in json_rows(data, Path("a.jsonl"))]
-        if json_objects:
-            read_examples(TASKS["piqa"], json_objects, sorted(set.intersection(*map(set, json_objects))), "rows")
+        held = [row for _, row in json_rows(data, Path("a.jsonl"))]
+        if held:
+            read_examples(TASKS["piqa"], held, sorted(set.intersection(*map(set, held))), "rows")
 
 
 def bundle(data: bytes) -> None:
@@ -85,14 +85,14 @@ def number(data: bytes) -> None:
 
 
 def spans(data: bytes) -> None:
-    """Two to four options of any ids: spans are valid, and each request ends with its prompt."""
+    """Any token ids of two to four options: spans lie within, and what is scored ends where the prompt ends."""
     if len(data) < 4:
         return
     count, max_length = 2 + data[0] % 3, 2 + data[1] % 12
     kind = ("multiple_choice", "schema")[data[2] % 2]
     parts = np.array_split(np.frombuffer(data[3:], dtype=np.uint8).astype(np.int32) % 4, count)
-    single, options = ("q",), tuple("abcd"[:count])
-    item = Example(single, options, 0) if kind == "multiple_choice" else Example(options, single, 0)
+    one, several = ("q",), tuple("abcd"[:count])
+    item = Example(one, several, 0) if kind == "multiple_choice" else Example(several, one, 0)
     with suppress(InputError):
         for ids, request in zip(parts, option_requests(kind, item, list(parts), max_length, "here"), strict=True):
             if not 1 <= request.start < request.end <= len(request.ids) <= max(max_length, 2):
@@ -102,18 +102,18 @@ def spans(data: bytes) -> None:
 
 
 def windows(data: bytes) -> None:
-    """Any length, window and stride: every token except the first is scored once, in order."""
+    """Any length, window and stride: every token but the first is scored once, in order."""
     if len(data) < 3:
         return
     length, size = 2 + data[0], 1 + data[1] % 40
     stride = 1 + data[2] % size
-    indices: list[int] = []
+    seen: list[int] = []
     for begin, scored, end in cut_windows(np.arange(length), choose_windows(size, stride)):
         if not begin < scored < end <= begin + size + 1:
             raise AssertionError((begin, scored, end))
-        indices += range(scored, end)
-    if indices != list(range(1, length)):
-        raise AssertionError(indices)
+        seen += range(scored, end)
+    if seen != list(range(1, length)):
+        raise AssertionError(seen)
 
 
 TARGETS = {
@@ -132,9 +132,9 @@ def main(arguments: list[str]) -> int:
     seconds = arguments[1] if len(arguments) > 1 else "60"
     for name in TARGETS:
         print(f"{name}: {seconds} s", flush=True)
-        finished = subprocess.run([sys.executable, __file__, name, f"-max_total_time={seconds}", "-timeout=20"])
-        if finished.returncode:
-            return finished.returncode
+        found = subprocess.run([sys.executable, __file__, name, f"-max_total_time={seconds}", "-timeout=20"])
+        if found.returncode:
+            return found.returncode
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Start a run of the command, wait for its progress, and read its files."""
+"""Runs of the command that are started, watched and ended from outside, and what they leave."""
 
 import json
 import os
@@ -7,12 +7,12 @@ import time
 
 from support.command import program_of
 
-# About thirty forward passes; with a fixed token budget, every attempt plans the same ones.
+# Some thirty forwards, of one token budget so that every attempt plans the same.
 OPTIONS = ("--tasks", "piqa,boolq,squad", "--batch-tokens", "128", "--max-length", "128", "--quiet")
 
 
 def rows_of(folder):
-    """Return the (stage, index) of every journaled request, and the number of complete rows."""
+    """Every whole line that attempts have written, with the requests in it."""
     lines = [
         line
         for path in sorted((folder / "partial").glob("*.jsonl"))
@@ -20,14 +20,14 @@ def rows_of(folder):
         if '"sums"' in line
     ]
     rows = [json.loads(line.partition(" ")[2]) for line in lines]
-    return [(row["stage"], index) for row in rows for index in row["sums"]], len(rows)
+    return [(row["stage"], number) for row in rows for number in row["sums"]], len(rows)
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def results_of(folder):
-    """Return results.json without the fields that differ between attempts, and the samples."""
+    """What of results.json may not depend on how often a run was begun."""
     results = json.loads((folder / "results.json").read_text())
     for name in ("seconds", "peak_memory_bytes", "processes"):
         results["work"].pop(name)
@@ -43,9 +43,9 @@ def start(folder, *options, launcher=()):
 
 
 def wait_for_rows(folder, process, count):
-    """Wait for `count` rows in the journal; return whether the run was still going at that time."""
-    deadline = time.monotonic() + 200
-    while process.poll() is None and time.monotonic() < deadline:
+    """Wait until so many forwards are on disk, and say whether the run was still going then."""
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until:
         if (folder / "partial").is_dir() and rows_of(folder)[1] >= count:
             return True
         time.sleep(0.002)

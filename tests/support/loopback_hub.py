@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on loopback that reads and writes `datasets/<id>/`, `models/<id>/` and `spaces/<id>/`."""
+"""A Hugging Face Hub on loopback: `datasets/<id>/...`, `models/<id>/...`, `spaces/<id>/...`, read and written."""
 
 import base64
 import json
@@ -14,15 +14,15 @@ REVISIONS = {"main": COMMIT, "earlier": "6" * 40}
 
 
 def commit_of(revision: str) -> str | None:
-    """Return the commit of a revision, which is a known branch or any commit."""
+    """Return the commit that a revision names: a branch known here, or any commit as itself."""
     return revision if len(revision) == 40 else REVISIONS.get(revision)
 
 
 class LoopbackHub:
-    """A server on a free port, which can fail on request.
+    """A server on a free port; the next `failures` requests are answered with 503.
 
-    failures, stalls, cuts: number of next requests to answer with 503, answer two seconds late, or break off.
-    gated: repositories that nobody may read. moved: repositories whose main branch is at the given commit.
+    The next `stalls` are answered two seconds late, the next `cuts` of files end in the middle. gated: repositories
+    that nobody may read. moved: those whose main is another commit.
     """
 
     def __init__(self, root: Path) -> None:
@@ -38,7 +38,7 @@ class LoopbackHub:
             protocol_version = "HTTP/1.1"
 
             def log_message(self, *args):
-                """Print nothing."""
+                """Keep the tests' output clean."""
 
             def do_GET(self):
                 hub.answer(self)
@@ -99,42 +99,42 @@ class LoopbackHub:
         if commit is None:
             return send(handler, 404, b"", {"x-error-code": "RevisionNotFound"})
         if verb == "preupload":
-            paths = [file["path"] for file in json.loads(body)["files"]]
+            wanted = [file["path"] for file in json.loads(body)["files"]]
             plain = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
-            return send_json(handler, {"files": [{"path": name, **plain} for name in paths]})
+            return send_json(handler, {"files": [{"path": name, **plain} for name in wanted]})
         if verb == "commit":
             return self.commit(handler, folder, body)
         names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
         if verb == "tree":
-            subfolder = argument.partition("/")[2]
-            entries = [describe(folder, name) for name in names if not subfolder or name.startswith(subfolder + "/")]
-            folders = {str(Path(entry["path"]).parent) for entry in entries} - {".", subfolder}
+            inside = argument.partition("/")[2]
+            entries = [describe(folder, name) for name in names if not inside or name.startswith(inside + "/")]
+            folders = {str(Path(entry["path"]).parent) for entry in entries} - {".", inside}
             entries += [{"type": "directory", "oid": COMMIT, "size": 0, "path": name} for name in sorted(folders)]
-            if subfolder and not entries:
+            if inside and not entries:
                 return send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
             return send_json(handler, entries)
         if verb == "paths-info":
-            paths = json.loads(body)["paths"]
-            return send_json(handler, [describe(folder, name) for name in names if name in paths])
+            wanted = json.loads(body)["paths"]
+            return send_json(handler, [describe(folder, name) for name in names if name in wanted])
         facts = {"id": repo, "sha": commit, "private": False, "gated": False, "disabled": False, "tags": []}
         siblings = [{"rfilename": name} for name in names]
         dates = dict.fromkeys(("createdAt", "lastModified"), "2026-01-01T00:00:00.000Z")
         return send_json(handler, {**facts, **dates, "downloads": 0, "likes": 0, "siblings": siblings})
 
-    def create(self, handler: BaseHTTPRequestHandler, repository: dict[str, str]) -> None:
-        """Create a repository; answer 409 if it exists, as the Hub does."""
-        name = "/".join(filter(None, (repository.get("organization"), repository["name"])))
-        kind = repository.get("type", "model") + "s"
+    def create(self, handler: BaseHTTPRequestHandler, wanted: dict[str, str]) -> None:
+        """Make a repository; one that is there is in conflict, as on the Hub."""
+        name = "/".join(filter(None, (wanted.get("organization"), wanted["name"])))
+        kind = wanted.get("type", "model") + "s"
         folder = self.root / kind / name
         url = f"{self.endpoint}/{kind}/{name}"
         if folder.is_dir():
             return send_json(handler, {"error": "You already created this repo", "url": url}, 409)
         folder.mkdir(parents=True)
-        self.created.append(repository)
+        self.created.append(wanted)
         return send_json(handler, {"url": url, "name": name})
 
     def commit(self, handler: BaseHTTPRequestHandler, folder: Path, body: bytes) -> None:
-        """Write the files of a commit, whose lines are a header, files and deletions."""
+        """Write what a commit brings; its lines are a header, files and deletions."""
         for line in body.splitlines():
             entry = json.loads(line)
             if entry["key"] == "file":
@@ -151,13 +151,13 @@ class LoopbackHub:
             return send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
         content = path.read_bytes()
         headers = {"etag": f'"{sha1(content).hexdigest()}"', "x-repo-commit": commit, "accept-ranges": "bytes"}
-        byte_range = handler.headers.get("range")
-        if byte_range is None:
+        asked = handler.headers.get("range")
+        if asked is None:
             if self.cuts > 0 and handler.command == "GET":
                 self.cuts -= 1
                 return send_half(handler, content, headers)
             return send(handler, 200, content, headers)
-        first, last = byte_range.removeprefix("bytes=").split("-")
+        first, last = asked.removeprefix("bytes=").split("-")
         end = int(last) + 1 if last else len(content)
         headers["content-range"] = f"bytes {first}-{end - 1}/{len(content)}"
         return send(handler, 206, content[int(first) : end], headers)
@@ -174,7 +174,7 @@ def send_json(handler: BaseHTTPRequestHandler, value: object, status: int = 200)
 
 
 def send_half(handler: BaseHTTPRequestHandler, content: bytes, headers: dict[str, str]) -> None:
-    """Announce the full length, send half of the content, and close the connection."""
+    """Promise all of it, send half, and hang up."""
     handler.send_response(200)
     for key, value in {**headers, "content-length": str(len(content))}.items():
         handler.send_header(key, value)

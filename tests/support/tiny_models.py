@@ -90,7 +90,7 @@ _UNBOUNDED = {"bloom", "mamba", "mamba2", "recurrent_gemma"}
 
 
 def build_tiny_model(architecture: str = "gpt2", positions: int = 512, window: int = WINDOW):
-    """Return a model of random weights with a standard deviation of 0.3, so that no two options tie."""
+    """Return a model of random weights, wide enough apart that no two options tie."""
     options = dict(_OPTIONS[architecture])
     if "sliding_window" in options:
         options["sliding_window"] = window
