@@ -239,7 +239,7 @@ def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path, capsys):
     write_run(tmp_path / "fewer", "two", [1, 0] * 4, [5.0] * 5)
     for arguments, message in (
         ([a], "compare: expected two or more runs, got one"),
-        ([a, str(tmp_path)], "expected the output folder of a finished run"),
+        ([a, str(tmp_path)], "not the output folder of a finished run"),
         ([a, str(tmp_path / "torn")], "piqa.jsonl, line 1: expected a row with index, correct"),
         ([a, str(tmp_path / "fewer")], "compare: expected the same items of piqa in both, got others"),
     ):
