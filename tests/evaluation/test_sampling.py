@@ -284,5 +284,5 @@ def test_a_precision_that_is_none_is_refused(bundle, tokenizer, precision):
 def test_a_precision_is_of_core(capsys):
     assert main(["--eval", "bpb", "--precision", "0.1"]) == 2
     assert "--precision: expected --eval to hold core, got --eval bpb" in capsys.readouterr().err
-    with pytest.raises(InputError, match="expected core_every with core_precision, got none"):
+    with pytest.raises(InputError, match="`core_precision`: expected `core_every` with it"):
         CoreBpbCallback(core_precision=0.1)
