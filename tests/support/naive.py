@@ -10,15 +10,15 @@ def logits_of(model, ids):
         return model(torch.tensor([ids]), use_cache=False).logits[0].double()
 
 
+def score_span(model, ids, start, end):
+    """Return the nats of ids[start:end], each from the ids before it, and whether each id is the model's argmax."""
+    logits = logits_of(model, ids)
+    nats = [-torch.log_softmax(logits[t - 1], dim=-1)[ids[t]].item() for t in range(start, end)]
+    return nats, all(logits[t - 1].argmax().item() == ids[t] for t in range(start, end))
+
+
 def nats_of(model, ids, start, end):
-    """Nats of ids[start:end], each from the ids before it, one by one in float64."""
-    logits = logits_of(model, ids)
-    return [-torch.log_softmax(logits[t - 1], dim=-1)[ids[t]].item() for t in range(start, end)]
-
-
-def is_greedy(model, ids, start, end):
-    logits = logits_of(model, ids)
-    return all(logits[t - 1].argmax().item() == ids[t] for t in range(start, end))
+    return score_span(model, ids, start, end)[0]
 
 
 def shared_length(sequences, from_right=False):
@@ -55,7 +55,8 @@ def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_l
         cut = max(0, len(sequence) - max_length)
         kept = sequence[cut:]
         if kind == "language_modeling":
-            return is_greedy(model, kept, start - cut, len(kept)), [nats_of(model, kept, start - cut, len(kept))]
+            nats, greedy = score_span(model, kept, start - cut, len(kept))
+            return greedy, [nats]
         nats.append(nats_of(model, kept, start - cut, len(kept)))
     means = [sum(n) / len(n) for n in nats]
     return means.index(min(means)) == row["gold"], nats
