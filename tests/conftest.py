@@ -30,6 +30,27 @@ for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "WORLD_SIZE", "RANK"):
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+LAUNCHED: list[str] = []
+
+
+def record_launch(event: str, arguments: tuple[object, ...]) -> None:
+    """Record the programs of this environment that tests launch, and no uname or the like of a library."""
+    if event == "subprocess.Popen" and str(arguments[0]).startswith(sys.prefix):
+        LAUNCHED.append(str(arguments[0]))
+
+
+sys.addaudithook(record_launch)
+
+
+@pytest.fixture(autouse=True)
+def only_slow_tests_launch_programs(request):
+    yield
+    launched = LAUNCHED.copy()
+    LAUNCHED.clear()
+    if launched and request.node.get_closest_marker("slow") is None:
+        pytest.fail(f"mark this test slow, as it launches {launched[0]}")
+
+
 def pytest_report_header() -> str:
     return f"hf_core_bpb under test: {find_spec('hf_core_bpb').origin}"
 

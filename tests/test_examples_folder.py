@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 
 def run(code_or_path, *arguments):
     return subprocess.run(
@@ -12,6 +14,7 @@ def run(code_or_path, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_evaluate_in_python_prints_both_numbers(hub, pytestconfig):
     finished = run([str(pytestconfig.rootpath / "examples" / "evaluate_in_python.py")], "tiny")
     assert finished.returncode == 0, finished.stderr
@@ -19,6 +22,7 @@ def test_evaluate_in_python_prints_both_numbers(hub, pytestconfig):
     assert re.search(r"^piqa: accuracy \d\.\d{3}, centered [+-]\d\.\d{3}$", finished.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_training_with_the_callback_ends_in_what_it_was_for(hub, pytestconfig, tmp_path):
     example = str(pytestconfig.rootpath / "examples" / "train_with_callback.py")
     finished = run([example], "--output", str(tmp_path / "run"), "--tokens", "30000", "--evaluations", "7")

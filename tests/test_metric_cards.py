@@ -52,6 +52,7 @@ PRINTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_examples_of_a_card_run(cards, metric, hub):
     installed = python(["-m", "hf_core_bpb", "install-metric", metric], ".")
@@ -68,6 +69,7 @@ def test_the_requirements_name_this_version_s_extra(cards):
         assert line == f"hf_core_bpb[space]>={hf_core_bpb.__version__}"
 
 
+@pytest.mark.slow
 def test_a_push_first_says_what_it_would_write_and_then_writes_just_that(cards, hub):
     push = [str(cards / "push.py"), "--namespace", "someone"]
     before = len(hub.requests)
@@ -92,6 +94,7 @@ def test_a_push_first_says_what_it_would_write_and_then_writes_just_that(cards, 
     assert "  left    notes.txt\n" in again
 
 
+@pytest.mark.slow
 def test_a_push_that_the_hub_refuses_is_one_line(cards, hub):
     hub.failures = 50
     try:

@@ -148,6 +148,7 @@ def _context(tokenizer, bundle, index):
     return run.protocol.select("language_modeling", data.examples, None)[index].contexts[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -237,6 +238,7 @@ def test_a_model_whose_name_is_too_long_for_a_file_is_one_line(hub, capsys):
         assert "--model: expected a causal language model at 'xxx" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_more_processes_than_items_leave_some_without_work(tokenizer, tmp_path):
     from support.command import run_command
 
@@ -253,6 +255,7 @@ def test_more_processes_than_items_leave_some_without_work(tokenizer, tmp_path):
     assert np.isfinite(rows[0]["nats"]).all()
 
 
+@pytest.mark.slow
 def test_a_longer_run_takes_hardly_more_memory(hub, tmp_path):
     from support.command import run_command
 

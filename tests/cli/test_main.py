@@ -54,6 +54,7 @@ LOADED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "loaded"),
     [
@@ -70,6 +71,7 @@ def test_importing_and_help_load_nothing_heavy(code, loaded, tmp_path):
     assert finished.stdout.strip() in (loaded, loaded.replace("'datasets', ", ""))
 
 
+@pytest.mark.slow
 def test_help_names_every_option(tmp_path):
     finished = subprocess.run(
         [sys.executable, "-m", "hf_core_bpb", "--help"], capture_output=True, text=True, cwd=tmp_path, check=True

@@ -11,6 +11,8 @@ import pytest
 from support.command import run_command
 from support.interrupted_runs import results_of
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ["--tasks", "piqa,boolq,squad", "--max-length", "128", "--quiet"]
 BIN = Path(sys.executable).parent
 

@@ -31,6 +31,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path, whole):
     folder = tmp_path / "run"
     rng = random.Random(3)
@@ -55,6 +56,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(tmp_path, 
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "results.json", "samples"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_lost_goes_on_with_another_number_of_processes(tmp_path, whole):
     folder = tmp_path / "run"
     two = ("torchrun", "--nproc_per_node", "2")
@@ -71,6 +73,7 @@ def test_a_run_whose_process_was_lost_goes_on_with_another_number_of_processes(t
     assert results_of(folder) == results_of(whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_writes_over_another_goes_on_too(tmp_path, whole):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
@@ -85,6 +88,7 @@ def test_a_run_that_writes_over_another_goes_on_too(tmp_path, whole):
     assert results_of(folder) == results_of(whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_before_its_page_was_written_is_finished(tmp_path, whole, monkeypatch):
     from hf_core_bpb.cli import run_evaluation
     from hf_core_bpb.cli.main import main
@@ -129,6 +133,7 @@ def test_a_journal_without_its_run_or_with_a_stranger_s_file_is_refused(tmp_path
         open_journal(tmp_path / "x", {"model": "other", "requests": "r"})
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp_path, whole):
     folder = tmp_path / "run"
 
@@ -152,6 +157,7 @@ def test_a_full_disk_ends_the_run_in_words_and_it_goes_on_once_there_is_room(tmp
     assert results_of(folder) == results_of(whole)
 
 
+@pytest.mark.slow
 def test_another_command_is_refused_in_a_folder_that_a_run_has_begun_and_overwrite_starts_over(tmp_path, whole):
     folder = tmp_path / "run"
     process = start(folder)

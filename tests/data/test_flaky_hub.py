@@ -42,6 +42,7 @@ def test_a_model_is_loaded_from_a_hub_that_answers_503_at_first(hub, model, expe
     assert core_in(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_a_download_that_is_cut_off_is_gone_on_with(hub, model, expected, tmp_path):
     hub.cuts = 2
     finished = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "run"), HF_HOME=str(tmp_path / "h"))
@@ -50,6 +51,7 @@ def test_a_download_that_is_cut_off_is_gone_on_with(hub, model, expected, tmp_pa
     assert core_in(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_a_hub_that_answers_late_is_asked_again(hub, model, expected, tmp_path):
     hub.stalls = 1
     short = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HOME": str(tmp_path / "h")}
@@ -93,6 +95,7 @@ def test_a_run_whose_model_moved_on_the_hub_is_not_gone_on_with(hub, model, tmp_
     assert main([*arguments, "--revision", "5" * 40]) == 0
 
 
+@pytest.mark.slow
 def test_offline_a_full_cache_is_enough_and_an_empty_one_is_one_line(hub, model, expected, tmp_path):
     home = {"HF_HOME": str(tmp_path / "h")}
     offline = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9", **home}
@@ -107,6 +110,7 @@ def test_offline_a_full_cache_is_enough_and_an_empty_one_is_one_line(hub, model,
     assert core_in(tmp_path / "c") == expected
 
 
+@pytest.mark.slow
 def test_a_token_is_in_nothing_that_is_written_or_said(hub, model, tmp_path):
     secret = "hf_" + "Secret" * 6
     arguments = ("--model", model, *ARGUMENTS[:-1], "--log-level", "debug", "--output", str(tmp_path / "run"))

@@ -45,6 +45,7 @@ def python(code, folder, **environment):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["root", "path", "id"])
 def test_both_metrics_load_from_the_root_by_path_and_by_id_after_installing(tmp_path, pytestconfig, place, package):
     home = {"HF_HOME": str(tmp_path / "home"), "HF_EVALUATE_OFFLINE": "1"}
@@ -70,6 +71,7 @@ def test_both_metrics_load_from_the_root_by_path_and_by_id_after_installing(tmp_
     assert found == pytest.approx([3.5 / math.log(2) / 5, (0.5 - 0.25) / 0.75])
 
 
+@pytest.mark.slow
 def test_an_id_that_was_installed_before_is_the_newest_after_installing_again(tmp_path, package):
     home = {"HF_HOME": str(tmp_path / "home"), "HF_EVALUATE_OFFLINE": "1"}
     install = [sys.executable, "-m", "hf_core_bpb", "install-metric", "bpb"]
@@ -151,6 +153,7 @@ def test_results_are_saved_as_json(tmp_path, bpb):
     assert saved["signature"] == found["signature"]
 
 
+@pytest.mark.slow
 def test_two_processes_add_and_the_first_computes(tmp_path):
     code = """
 import json, sys, evaluate, hf_core_bpb
@@ -282,6 +285,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_a_metric_computes_where_it_is_called_whatever_was_launched(tmp_path, hub):
     from support.command import run_script
 
@@ -377,6 +381,7 @@ def test_the_example_of_each_metric_s_description_runs(bpb, core):
         assert doctest.DocTestRunner().run(parsed).failed == 0
 
 
+@pytest.mark.slow
 def test_the_interval_of_bpb_holds_the_truth_at_its_rate():
     """Of 400 sets of 12 documents, whose ratio of expectations is 1 / ln 2, 92 to 98 % of intervals hold it."""
     import numpy as np

@@ -20,6 +20,8 @@ from hf_core_bpb.report.relations import relations_of
 from hf_core_bpb.results.folder import samples_path
 from hf_core_bpb.results.saved import read_run
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert('x')</script>"
 

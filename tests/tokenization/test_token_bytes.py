@@ -140,6 +140,7 @@ def test_a_tokenizer_whose_tokens_are_bytes_is_read(tokenizer):
     assert table.num_bytes_V[256] == 0
 
 
+@pytest.mark.slow
 def test_a_vocabulary_of_256_thousand_takes_less_than_a_second():
     from tokenizers import Tokenizer
 
@@ -176,6 +177,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.filterwarnings("ignore:token_bytes")
 def test_real_tokenizers_are_exact_on_real_text_or_said_not_to_be(shared, name):

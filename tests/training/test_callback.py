@@ -15,6 +15,8 @@ from hf_core_bpb.training.evaluation import Evaluation
 
 PIQA = {"tasks": ["piqa"], "source": "demo", "core_limit": 2}
 
+pytestmark = pytest.mark.slow
+
 
 def break_weights(model):
     with torch.no_grad():
