@@ -109,7 +109,7 @@ def shrunk(model, factor):
     return model
 
 
-@pytest.mark.parametrize("weights", [1.0, 0.07])
+@pytest.mark.parametrize("weights", [pytest.param(1.0, marks=pytest.mark.instruction_sets), 0.07])
 @pytest.mark.parametrize("architecture", sorted(HOLDS))
 def test_right_losses_are_ten_times_inside_of_what_is_allowed_and_wrong_ones_ten_times_outside(architecture, weights):
     """Also at the weights of an untrained model, where wrong losses are off by as little as 1e-7 nats."""
