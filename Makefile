@@ -1,6 +1,7 @@
 # make demo: the environment, the package, and the main job on the demo that ships with it
 # make test: the environment, the package as a wheel, all tests, and the engine's under the CPU's older kernels
 # make test-fast: the tests that launch and train nothing, and the engine's verdicts under every instruction set
+# make test-mutants: one small change of the package at a time, for each of which a fast test must fail
 # make check: formatting, lint, types
 # make docs: the documentation site, in site/
 # make test-oldest: the tests on the oldest versions that pyproject.toml allows (a torch of that age brings gigabytes)
@@ -15,7 +16,7 @@ SOURCES := $(shell find hf_core_bpb tasks -type f -not -path '*/__pycache__/*') 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-fast check fix wheel clean test-oldest audit fuzz
+.PHONY: demo test test-fast test-mutants check fix wheel clean test-oldest audit fuzz
 
 demo: $(VENV)/.installed
 	$(BIN)/hf-core-bpb --output results/demo --overwrite
@@ -31,6 +32,9 @@ test: $(VENV)/.installed
 test-fast: $(VENV)/.installed
 	$(PYTEST) --dist worksteal -m "not slow"
 	$(BIN)/python tests/support/instruction_sets.py
+
+test-mutants: $(VENV)/.installed
+	$(BIN)/python tests/support/mutants.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
