@@ -33,14 +33,14 @@ def imported_modules(path):
 
 
 def modules(package):
-    """Each module's path and dotted name within the package; a package's own __init__ stands for the package."""
+    """Yield each module's path and dotted name within the package; an __init__ has the name of its package."""
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
         yield path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def row_of(name):
-    return next(number for number, row in enumerate(ROWS) if name.split(".")[0] in row)
+    return next(index for index, row in enumerate(ROWS) if name.split(".")[0] in row)
 
 
 def test_no_module_imports_from_a_higher_row(package):
@@ -51,25 +51,25 @@ def test_no_module_imports_from_a_higher_row(package):
                 assert row_of(inner) <= row_of(name), f"{name} imports {inner}"
 
 
-def test_imports_make_no_circle(package):
+def test_imports_form_no_cycle(package):
     names = {name for _, name in modules(package)}
     below = {
         name: {m.removeprefix("hf_core_bpb.") for m in imported_modules(path)} & names - {name}
         for path, name in modules(package)
         if name
     }
-    while leaves := [name for name, needed in below.items() if not needed & below.keys()]:
+    while leaves := [name for name, imports in below.items() if not imports & below.keys()]:
         for name in leaves:
             del below[name]
-    assert below == {}, f"a circle among {sorted(below)}"
+    assert below == {}, f"a cycle among {sorted(below)}"
 
 
-def test_libraries_are_imported_where_they_belong(package):
+def test_libraries_are_imported_by_their_owners_only(package):
     for path, name in modules(package):
         for module in imported_modules(path):
             owners = OWNERS.get(module.split(".")[0])
             assert owners is None or name.split(".")[0] in owners, f"{name} imports {module}"
 
 
-def test_the_root_holds_few_modules(package):
+def test_the_root_has_at_most_ten_modules(package):
     assert len(list(package.glob("*.py"))) <= 10
