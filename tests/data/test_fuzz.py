@@ -28,7 +28,7 @@ def test_any_bytes_end_in_a_value_or_in_words(name):
     repeated = deep.map(lambda parts: (parts[0] * parts[1]).encode() + parts[2])
     bytes_of = st.one_of(st.binary(max_size=200), looking_right, repeated) if name in WORDS else st.binary(max_size=60)
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(bytes_of)
     def check(data):
         TARGETS[name](data)
