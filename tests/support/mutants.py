@@ -39,7 +39,11 @@ class Mutant:
 PROTOCOLS = ("tests/protocols", "tests/evaluation/test_golden_demo.py")
 METRICS = ("tests/metrics/test_decision.py", "tests/evaluation/test_core.py")
 TOKENIZATION = ("tests/tokenization", "tests/evaluation/test_bpb.py")
-BATCHES = ("tests/evaluation/test_targets_of_id_zero.py", "tests/evaluation/test_token_batches.py")
+BATCHES = (
+    "tests/evaluation/test_targets_of_id_zero.py",
+    "tests/evaluation/test_pairs_that_are_not_shifts.py",
+    "tests/evaluation/test_token_batches.py",
+)
 
 MUTANTS = (
     Mutant(
@@ -170,16 +174,16 @@ MUTANTS = (
     ),
     Mutant(
         "batches: targets of id 0 are left out",
-        "evaluation/token_batches.py",
-        "(targets_BxT >= 0)",
-        "(targets_BxT > 0)",
+        "tokenization/token_rows.py",
+        "return (y_BxT >= 0)",
+        "return (y_BxT > 0)",
         BATCHES,
     ),
     Mutant(
-        "batches: the logarithm of 10 in place of 2",
-        "evaluation/token_batches.py",
-        "return nats / (math.log(2) * num_bytes)",
-        "return nats / (math.log(10) * num_bytes)",
+        "batches: targets that are not the next inputs are scored as if they were",
+        "tokenization/token_rows.py",
+        "return bool((y_T[:-1] == x_T[1:])[marks_T[:-1]].all())",
+        "return True",
         BATCHES,
     ),
 )
