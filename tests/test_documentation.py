@@ -55,6 +55,7 @@ def load_script(path):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
@@ -138,6 +139,7 @@ def test_marks_of_generated_parts_are_on_the_pages(root):
         assert mark not in hooks.on_page_markdown(text)
 
 
+@pytest.mark.slow
 def test_the_callback_page_has_the_keys_that_are_logged_and_no_others(root, tokenizer, tmp_path):
     callback = CoreBpbCallback(
         TEXTS, bpb_every=1, core_every=8, core_precision=0.5, tasks=["piqa"], source="demo", convention="active",
