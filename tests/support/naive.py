@@ -1,4 +1,4 @@
-"""The published way, one item a forward, written out plainly: what the package's numbers are held against."""
+"""The published evaluation, one item per forward, in plain loops: tests compare the package's numbers with it."""
 
 import random
 
@@ -32,7 +32,7 @@ def shared_length(sequences, from_right=False):
 
 
 def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_length):
-    """One item of a bundle-shaped task by nanochat's rules; returns (verdict, nats by option)."""
+    """Return (verdict, nats by option) of one item of a task of a bundle, by nanochat's rules."""
     row = rows[index]
     others = [i for i in range(len(rows)) if i != index]
     shots = [rows[i] for i in random.Random(1234 + index).sample(others, num_fewshot)]
@@ -53,10 +53,10 @@ def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_l
     nats = []
     for sequence, start in zip(sequences, starts, strict=True):
         cut = max(0, len(sequence) - max_length)
-        kept = sequence[cut:]
+        window = sequence[cut:]
         if kind == "language_modeling":
-            nats, greedy = score_span(model, kept, start - cut, len(kept))
+            nats, greedy = score_span(model, window, start - cut, len(window))
             return greedy, [nats]
-        nats.append(nats_of(model, kept, start - cut, len(kept)))
+        nats.append(nats_of(model, window, start - cut, len(window)))
     means = [sum(n) / len(n) for n in nats]
     return means.index(min(means)) == row["gold"], nats
