@@ -7,6 +7,8 @@ import pytest
 from support.command import run_script
 from support.trainers import LENGTHS
 
+pytestmark = pytest.mark.slow
+
 TORCHRUN = ("torchrun", "--nproc_per_node", "2")
 
 TRAIN = """

@@ -23,6 +23,7 @@ class LengthRecorder(DataCollatorForLanguageModeling):
         return super().__call__(features, return_tensors)
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_with_padding_and_gradient_accumulation(tmp_path, tokenizer):
     tokenizer.pad_token = tokenizer.eos_token
     collator = LengthRecorder(tokenizer, mlm=False)
@@ -38,6 +39,7 @@ def test_tokens_are_counted_with_padding_and_gradient_accumulation(tmp_path, tok
     assert logged(trainer, "scale/target_tokens")[0] == sum(first_step) - len(first_step)
 
 
+@pytest.mark.slow
 def test_the_first_tokens_of_packed_texts_are_not_targets(tmp_path, tokenizer):
     trainer = make_trainer(
         tmp_path, tokenizer, CoreBpbCallback(), data=rows(4), collator=DataCollatorWithFlattening(),
@@ -48,6 +50,7 @@ def test_the_first_tokens_of_packed_texts_are_not_targets(tmp_path, tokenizer):
     assert logged(trainer, "scale/target_tokens") == [29, 58, 87]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"label_smoothing_factor": 0.1}], ids=["in the model", "label smoothing"])
 def test_ignored_labels_are_not_targets_even_if_trainer_does_not_pass_them_to_the_model(tmp_path, tokenizer, options):
     data = [{"input_ids": list(range(1, 11)), "labels": [-100] * 7 + [8, 9, 10]}] * 8
@@ -78,6 +81,7 @@ def test_positions_shared_by_all_rows_apply_to_each_row():
     assert count_forward(position_ids=torch.tensor([[0, 1, 2, 0, 1, 2]])) == [2 * (6 - 2), 12, 12, 12 * 6]
 
 
+@pytest.mark.slow
 def test_parameters_ratios_and_flops_match_counts_by_hand(tmp_path, tokenizer):
     callback = CoreBpbCallback(convention="total", device_flops=1e9)
     data = [{"input_ids": list(range(1, 33))}] * 8
@@ -101,6 +105,7 @@ def test_parameters_ratios_and_flops_match_counts_by_hand(tmp_path, tokenizer):
     assert last["scale/unique_tokens"] == tokens
 
 
+@pytest.mark.slow
 def test_repeated_epochs_add_no_unique_tokens(tmp_path, tokenizer):
     data = [{"input_ids": list(range(1, 12))}] * 4
     trainer = make_trainer(tmp_path, tokenizer, CoreBpbCallback(), data=data, max_steps=6)
@@ -110,6 +115,7 @@ def test_repeated_epochs_add_no_unique_tokens(tmp_path, tokenizer):
     assert logged(trainer, "scale/unique_tokens") == pytest.approx([20, 40, 40, 40, 40, 40])
 
 
+@pytest.mark.slow
 def test_a_second_training_starts_counting_at_zero(tmp_path, tokenizer):
     callback = CoreBpbCallback()
     trainer = make_trainer(tmp_path, tokenizer, callback, data=[rows()[0]] * 8)
@@ -119,6 +125,7 @@ def test_a_second_training_starts_counting_at_zero(tmp_path, tokenizer):
     assert callback.meter.counts == first
 
 
+@pytest.mark.slow
 def test_counts_are_complete_after_the_last_log(tmp_path, tokenizer):
     callback = CoreBpbCallback()
     data = [{"input_ids": list(range(1, 12))}] * 16
@@ -127,6 +134,7 @@ def test_counts_are_complete_after_the_last_log(tmp_path, tokenizer):
     assert callback.scale()["scale/target_tokens"] == 7 * 2 * 10
 
 
+@pytest.mark.slow
 def test_a_run_shorter_than_its_logging_interval_has_the_counts_in_its_summary(tmp_path, tokenizer):
     data = [{"input_ids": list(range(1, 12))}] * 8
     trainer = make_trainer(tmp_path, tokenizer, CoreBpbCallback(), data=data, logging_steps=500)
@@ -146,6 +154,7 @@ def test_counts_continue_from_a_checkpoint(tmp_path, tokenizer):
         assert logged(resumed, key)[-1] == logged(whole, key)[-1] > 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_a_later_callback_requests_has_all_counts(tmp_path, tokenizer):
     class SaveAtStep3(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
@@ -161,6 +170,7 @@ def test_a_checkpoint_that_a_later_callback_requests_has_all_counts(tmp_path, to
     assert logged(resumed, "scale/target_tokens")[-1] == 6 * 2 * 10
 
 
+@pytest.mark.slow
 def test_a_callback_added_to_a_resumed_run_warns_that_earlier_tokens_are_missing(tmp_path, tokenizer, caplog):
     options = {"save_strategy": "steps", "save_steps": 2, "max_steps": 6}
 

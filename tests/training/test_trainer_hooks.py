@@ -12,6 +12,8 @@ from hf_core_bpb import CoreBpbCallback
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.training.trainer_hooks import check_sharding
 
+pytestmark = pytest.mark.slow
+
 
 class FailingCollator(DataCollatorForLanguageModeling):
     """Fails until `fails` is False."""

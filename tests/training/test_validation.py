@@ -12,6 +12,8 @@ from transformers import DataCollatorForLanguageModeling, DataCollatorWithFlatte
 from hf_core_bpb import CoreBpbCallback
 from hf_core_bpb.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 NOT_TEXT = [{"input_ids": [1, 2, 3, 4], "labels": [9, 9, 9, 9]}]
 
 
