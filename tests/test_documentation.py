@@ -18,7 +18,7 @@ from hf_core_bpb import CoreBpbCallback
 from hf_core_bpb.metrics.centering import centered_accuracy, unweighted_mean
 from hf_core_bpb.metrics.results import BpbResult
 from hf_core_bpb.scaling.laws import LAWS, RATIOS
-from hf_core_bpb.training.alerts import Kind
+from hf_core_bpb.training.alerts import AlertKind
 from hf_core_bpb.types import Scored
 
 # What the examples take from the reader: batches, held-out texts and rows of tokens to train on.
@@ -148,7 +148,7 @@ def test_the_callback_page_has_the_keys_that_are_logged_and_no_others(root, toke
     trainer = make_trainer(tmp_path, tokenizer, callback, max_steps=8, data=rows(labelled=False))
     trainer.train()
     logged = {key for entry in trainer.state.log_history for key in entry if key.startswith(("scale/", "eval_"))}
-    logged |= {f"alert/{kind}" for kind in get_args(Kind)}
+    logged |= {f"alert/{kind}" for kind in get_args(AlertKind)}
     page = (root / "docs" / "callback.md").read_text()
     named = set(re.findall(r"`((?:scale/|eval_|alert/)[\w/<>]+)`", page))
     general = {
