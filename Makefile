@@ -1,5 +1,7 @@
 # make demo: the environment, the package, and the main job on the demo that ships with it
-# make test: the environment, the package as a wheel, and the tests
+# make test: the environment, the package as a wheel, all tests, and the engine's under the CPU's older kernels
+# make test-fast: the tests that launch and train nothing, and the engine's verdicts under every instruction set
+# make test-mutants: one small change of the package at a time, for each of which a fast test must fail
 # make check: formatting, lint, types
 # make docs: the documentation site, in site/
 # make test-oldest: the tests on the oldest versions that pyproject.toml allows (a torch of that age brings gigabytes)
@@ -14,16 +16,25 @@ SOURCES := $(shell find hf_core_bpb tasks -type f -not -path '*/__pycache__/*') 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test check fix wheel clean test-oldest audit fuzz
+.PHONY: demo test test-fast test-mutants check fix wheel clean test-oldest audit fuzz
 
 demo: $(VENV)/.installed
 	$(BIN)/hf-core-bpb --output results/demo --overwrite
 
-# Two at a time, each with a thread: more threads than cores wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+# Two processes with one thread each: more threads than cores wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 
+# By file, so that tests share the runs of the command that a file begins with.
 test: $(VENV)/.installed
-	$(PYTEST)
+	$(PYTEST) --dist loadfile
+	$(BIN)/python tests/support/instruction_sets.py tests/scoring/test_engine.py
+
+test-fast: $(VENV)/.installed
+	$(PYTEST) --dist worksteal -m "not slow"
+	$(BIN)/python tests/support/instruction_sets.py
+
+test-mutants: $(VENV)/.installed
+	$(BIN)/python tests/support/mutants.py
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -60,7 +71,7 @@ OLDEST := PIP_CONSTRAINT=$(CURDIR)/constraints-oldest.txt
 test-oldest: $(VENV)/.installed
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(OLDEST) $(VENV)-oldest/bin/pip install --quiet dist/*.whl $(TEST_TOOLS)
-	$(OLDEST) $(subst $(BIN),$(VENV)-oldest/bin,$(PYTEST))
+	$(OLDEST) $(subst $(BIN),$(VENV)-oldest/bin,$(PYTEST)) --dist loadfile
 
 audit:
 	$(PYTHON) -m venv $(VENV)-audit

@@ -4,12 +4,12 @@ import argparse
 import html
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import hf_core_bpb
-from hf_core_bpb.cli.main import build_parser
-from hf_core_bpb.cli.subcommands import COMMANDS
+from hf_core_bpb.cli.main import COMMANDS
 
 OPTIONS_MARK = "<!-- options of every command -->"
 API_MARK = "<!-- every name of the package root -->"
@@ -50,9 +50,8 @@ def describe_api() -> Iterator[str]:
 
 def describe_commands() -> Iterator[str]:
     """Yield the lines on every command, as its parser has it."""
-    yield from describe_command(build_parser())
-    for build, _ in COMMANDS.values():
-        parser = build()
+    for name in ("evaluate", *COMMANDS.values()):
+        parser = import_module(f"hf_core_bpb.cli.{name}").build_parser()
         subcommands = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
         if not subcommands:
             yield from describe_command(parser)

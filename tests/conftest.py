@@ -1,4 +1,4 @@
-"""A loopback Hub for the whole session, tiny models, and the data folder beside a checkout where there is one.
+"""A loopback Hub for the whole session, tiny models, and the data folder beside the checkout if it exists.
 
 The Hub's clients read HF_ENDPOINT when they are imported, so the server starts before anything else.
 """
@@ -10,6 +10,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -27,7 +28,32 @@ os.environ.update(
 for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "WORLD_SIZE", "RANK"):
     os.environ.pop(name, None)
 
+# The same examples in every run; `make fuzz` draws others.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.load_profile("repeatable")
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+LAUNCHED: list[str] = []
+
+
+def record_launch(event: str, arguments: tuple[object, ...]) -> None:
+    """Record the programs of this environment that tests launch, and no uname or the like of a library."""
+    if event == "subprocess.Popen" and str(arguments[0]).startswith(sys.prefix):
+        LAUNCHED.append(str(arguments[0]))
+
+
+sys.addaudithook(record_launch)
+
+
+@pytest.fixture(autouse=True)
+def only_slow_tests_launch_programs(request):
+    yield
+    launched = LAUNCHED.copy()
+    LAUNCHED.clear()
+    if launched and request.node.get_closest_marker("slow") is None:
+        pytest.fail(f"mark this test slow, as it launches {launched[0]}")
 
 
 def pytest_report_header() -> str:
@@ -40,7 +66,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real models, rows and golden answers beside the checkout."""
+    """The folder of real models, rows and golden answers beside the checkout; without it the test is skipped."""
     if not SHARED.is_dir():
         pytest.skip(f"needs the data folder {SHARED.name} beside the checkout")
     return SHARED
@@ -48,42 +74,42 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def package() -> Path:
-    """The package's folder as installed."""
+    """The folder of the installed package."""
     return Path(find_spec("hf_core_bpb").origin).parent
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    """A byte-level BPE of 400 ids, with one special token for BOS and EOS."""
+    """A byte-level BPE with one special token for BOS and EOS."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(
+    bpe.train_from_iterator(
         ["Question: what is it?\nAnswer: the other one, and the river ran to the sea. " * 3], trainer
     )
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    return PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
 @pytest.fixture(scope="session")
 def byte_tokenizer():
-    """A tokenizer with neither BOS nor EOS in which every byte is a token."""
+    """A tokenizer without BOS and EOS in which every byte is a token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=made)
+    bpe = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=bpe)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +121,7 @@ def tiny_model():
 
 @pytest.fixture(scope="session")
 def hub(package, tokenizer) -> LoopbackHub:
-    """A Hub that holds all eleven dataset ids (rows of the demo), a text dataset, and two models."""
+    """A Hub with the datasets of core-11 (rows of the demo), a text dataset and two models."""
     from support.tiny_models import build_tiny_model
 
     root = HUB.root

@@ -18,7 +18,7 @@ from hf_core_bpb import CoreBpbCallback
 from hf_core_bpb.metrics.centering import centered_accuracy, unweighted_mean
 from hf_core_bpb.metrics.results import BpbResult
 from hf_core_bpb.scaling.laws import LAWS, RATIOS
-from hf_core_bpb.training.alerts import Kind
+from hf_core_bpb.training.alerts import AlertKind
 from hf_core_bpb.types import Scored
 
 # Variables that the examples expect the reader to define.
@@ -55,6 +55,7 @@ def load_script(path):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "expected"),
     [
@@ -148,6 +149,7 @@ def test_generated_parts_replace_their_marks_on_the_pages(root):
         assert mark not in hooks.on_page_markdown(text)
 
 
+@pytest.mark.slow
 def test_the_callback_page_lists_exactly_the_logged_keys(root, tokenizer, tmp_path):
     callback = CoreBpbCallback(
         TEXTS, bpb_every=1, core_every=8, core_precision=0.5, tasks=["piqa"], source="demo", convention="active",
@@ -156,7 +158,7 @@ def test_the_callback_page_lists_exactly_the_logged_keys(root, tokenizer, tmp_pa
     trainer = make_trainer(tmp_path, tokenizer, callback, max_steps=8, data=rows(labelled=False))
     trainer.train()
     logged = {key for entry in trainer.state.log_history for key in entry if key.startswith(("scale/", "eval_"))}
-    logged |= {f"alert/{kind}" for kind in get_args(Kind)}
+    logged |= {f"alert/{kind}" for kind in get_args(AlertKind)}
     page = (root / "docs" / "callback.md").read_text()
     named = set(re.findall(r"`((?:scale/|eval_|alert/)[\w/<>]+)`", page))
     general = {

@@ -1,30 +1,55 @@
-"""The examples run."""
+"""The examples, run as they are."""
 
 import os
 import re
 import subprocess
 import sys
 
+import pytest
 
-def run(code_or_path, *arguments):
-    return subprocess.run(
-        [sys.executable, *code_or_path, *arguments], capture_output=True, text=True, env=dict(os.environ), timeout=300
-    )
+pytestmark = pytest.mark.slow
 
 
-def test_evaluate_in_python_prints_both_numbers(hub, pytestconfig):
-    finished = run([str(pytestconfig.rootpath / "examples" / "evaluate_in_python.py")], "tiny")
+def run_example(pytestconfig, name, *arguments):
+    path = pytestconfig.rootpath / "examples" / name
+    command = [sys.executable, str(path), *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=300)
     assert finished.returncode == 0, finished.stderr
-    assert re.search(r"^\d+\.\d{4} bits per byte over 46 bytes$", finished.stdout, re.MULTILINE)
-    assert re.search(r"^piqa: accuracy \d\.\d{3}, centered [+-]\d\.\d{3}$", finished.stdout, re.MULTILINE)
+    return finished.stdout
 
 
-def test_train_with_callback_prints_losses_forecast_and_core(hub, pytestconfig, tmp_path):
-    example = str(pytestconfig.rootpath / "examples" / "train_with_callback.py")
-    finished = run([example], "--output", str(tmp_path / "run"), "--tokens", "30000", "--evaluations", "7")
-    assert finished.returncode == 0, finished.stderr
-    # 8 steps of 4 rows of 1,024 tokens, whose first tokens are not predicted.
-    assert f"trained on {8 * 4 * 1023:,} tokens" in finished.stdout
-    assert re.search(r"^best bits per byte: \d\.\d{4} at step \d+$", finished.stdout, re.MULTILINE)
-    assert "'scale/forecast_bpb'" in finished.stdout
-    assert re.search(r"^CORE on the demo's rows at the end: [+-]\d\.\d{4}$", finished.stdout, re.MULTILINE)
+@pytest.fixture(scope="module")
+def evaluated(hub, pytestconfig):
+    return run_example(pytestconfig, "evaluate_in_python.py", "tiny")
+
+
+def test_evaluate_in_python_prints_bits_per_byte(evaluated):
+    assert re.search(r"^\d+\.\d{4} bits per byte over 46 bytes$", evaluated, re.MULTILINE)
+
+
+def test_evaluate_in_python_prints_accuracies(evaluated):
+    assert re.search(r"^piqa: accuracy \d\.\d{3}, centered [+-]\d\.\d{3}$", evaluated, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def trained(hub, pytestconfig, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    options = ("--output", str(folder), "--tokens", "30000", "--evaluations", "7")
+    return run_example(pytestconfig, "train_with_callback.py", *options)
+
+
+def test_training_with_the_callback_prints_the_tokens_that_were_targets(trained):
+    # 8 steps of 4 rows of 1,024 tokens, the first of which is no target.
+    assert f"trained on {8 * 4 * 1023:,} tokens" in trained
+
+
+def test_training_with_the_callback_prints_the_best_bits_per_byte(trained):
+    assert re.search(r"^best bits per byte: \d\.\d{4} at step \d+$", trained, re.MULTILINE)
+
+
+def test_training_with_the_callback_logs_a_forecast(trained):
+    assert "'scale/forecast_bpb'" in trained
+
+
+def test_training_with_the_callback_prints_core_at_the_end(trained):
+    assert re.search(r"^CORE on the demo's rows at the end: [+-]\d\.\d{4}$", trained, re.MULTILINE)

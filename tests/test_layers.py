@@ -1,4 +1,4 @@
-"""The layers of the package: a module imports only from its row and the rows below."""
+"""Imports point down: each row of packages and modules may import only its own row and those below it."""
 
 import ast
 
@@ -12,7 +12,7 @@ ROWS = [
     {"api", "report", "evaluate_metrics"},
     {"bpb", "core", "space", "cli", "__main__"},
 ]
-# The packages and modules that may import each library.
+# The packages and modules that may import a library.
 OWNERS = {
     "accelerate": {"distributed", "results", "report"},
     "datasets": {"data", "cli", "results", "evaluate_metrics", "bpb", "core"},
@@ -33,14 +33,14 @@ def imported_modules(path):
 
 
 def modules(package):
-    """Yield the path and the dotted name of each module; an __init__ has the name of its package."""
+    """Yield each module's path and dotted name within the package; an __init__ has the name of its package."""
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
         yield path, ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
 def row_of(name):
-    return next(number for number, row in enumerate(ROWS) if name.split(".")[0] in row)
+    return next(index for index, row in enumerate(ROWS) if name.split(".")[0] in row)
 
 
 def test_no_module_imports_from_a_higher_row(package):
@@ -51,20 +51,20 @@ def test_no_module_imports_from_a_higher_row(package):
                 assert row_of(inner) <= row_of(name), f"{name} imports {inner}"
 
 
-def test_imports_are_not_circular(package):
+def test_imports_form_no_cycle(package):
     names = {name for _, name in modules(package)}
     below = {
         name: {m.removeprefix("hf_core_bpb.") for m in imported_modules(path)} & names - {name}
         for path, name in modules(package)
         if name
     }
-    while leaves := [name for name, needed in below.items() if not needed & below.keys()]:
+    while leaves := [name for name, imports in below.items() if not imports & below.keys()]:
         for name in leaves:
             del below[name]
-    assert below == {}, f"circular imports among {sorted(below)}"
+    assert below == {}, f"a cycle among {sorted(below)}"
 
 
-def test_libraries_are_imported_only_by_their_owners(package):
+def test_libraries_are_imported_by_their_owners_only(package):
     for path, name in modules(package):
         for module in imported_modules(path):
             owners = OWNERS.get(module.split(".")[0])

@@ -1,4 +1,4 @@
-"""The evaluate metric bpb: bits per byte of texts under a model, or of nats and bytes that the caller has already."""
+"""The evaluate metric bpb: bits per byte of texts under a model, or of given nats and bytes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,33 +11,32 @@ import evaluate
 from hf_core_bpb import __version__
 from hf_core_bpb.data.documents import make_document
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, KeptModel
-from hf_core_bpb.evaluate_metrics.columns import listed
+from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, CachedModel
+from hf_core_bpb.evaluate_metrics.columns import as_list
 from hf_core_bpb.metrics.results import BpbResult
 from hf_core_bpb.results.serialize import bpb_values
 from hf_core_bpb.types import Scored
 
 _DESCRIPTION = """\
 Bits per byte: the bits that a causal language model needs, on average, for a byte of text,
-total nats / (ln 2 x UTF-8 bytes). Unlike loss and perplexity by token it can be compared across tokenizers.
-Sums are added over all texts and divided once.
+total nats / (ln 2 x UTF-8 bytes). Unlike loss and perplexity per token it can be compared across tokenizers.
+Nats and bytes are summed over all texts and divided once.
 """
 
 _INPUTS = """
 Args:
     references: not used.
-    predictions: texts, to be scored by a model; or rows of sums, {"nats": float, "bytes": int} with "tokens" and
-        "characters" where they are known, for which no model is needed. The sums may also come as columns:
-        nats=[...], bytes=[...].
-    model_id: a causal language model on the Hub or in a folder; loaded once and kept. With it: revision, dtype,
+    predictions: texts, to be scored by a model; or rows of sums, {"nats": float, "bytes": int}, optionally with
+        "tokens" and "characters", which need no model. Sums may also be columns: nats=[...], bytes=[...].
+    model_id: a causal language model on the Hub or in a folder; loaded once and cached. With it: revision, dtype,
         tokenizer (an id), trust_remote_code.
-    model, tokenizer: the same in memory.
+    model, tokenizer: a model and tokenizer in memory.
     max_length, stride, packed, batch_tokens: as in hf_core_bpb.bits_per_byte.
 Returns:
-    bpb, ci95 (by text or row, None for a single one), nats, bytes, tokens, characters, bits_per_character,
-    token_perplexity, byte_perplexity (None where the counts do not give it), documents, signature.
+    bpb, ci95 (over texts or rows, None for fewer than five), nats, bytes, tokens, characters, bits_per_character,
+    token_perplexity, byte_perplexity (None for unknown counts), documents, signature.
 Raises:
-    ValueError for anything that does not fit, with what was expected.
+    ValueError for input that does not fit.
 Example:
     >>> metric = evaluate.load("hf_core_bpb/bpb")
     >>> metric.add_batch(predictions=[{"nats": 3.5, "bytes": 5, "tokens": 3}])
@@ -55,14 +54,14 @@ _SCORING = ("max_length", "stride", "packed", "batch_tokens")
 
 
 class Bpb(evaluate.Metric):  # type: ignore[misc]
-    """Bits per byte as an evaluate metric; what is given is checked before anything is stored."""
+    """Bits per byte as an evaluate metric; input is checked before anything is stored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what evaluate.load gives."""
+        """Pass on the arguments of evaluate.load."""
         super().__init__(*args, **kwargs)
-        self._holds: str | None = None
-        self._models = KeptModel("bpb")
-        self._taken: list[Any] = []
+        self._kind: str | None = None
+        self._models = CachedModel("bpb")
+        self._computed_from: list[Any] = []
 
     def _info(self) -> evaluate.MetricInfo:
         sums = {
@@ -79,21 +78,21 @@ class Bpb(evaluate.Metric):  # type: ignore[misc]
         )
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **sums: Any) -> None:
-        """Add texts, or rows of sums. Raises ValueError for what is neither, and for both in one metric."""
+        """Add texts, or rows of sums; raises ValueError for anything else, and for both in one metric."""
         self._add(_rows(predictions, sums))
 
     def add(self, *, prediction: Any = None, reference: Any = None, **sums: Any) -> None:
         """Add one text, or one row of sums."""
-        # evaluate.combine says predictions where it means a single one.
+        # evaluate.combine passes predictions for a single one.
         one = sums.pop("predictions", prediction)
         sums.pop("references", None)
         columns = {name: [value] for name, value in sums.items()}
         self.add_batch(predictions=None if one is None else [one], **columns)
 
     def compute(self, *, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, Any] | None:
-        """Return bits per byte of all that was added, None on all processes but the first.
+        """Return bits per byte of everything added, None on all processes but the first.
 
-        What does not fit is refused before anything is stored; what was added before stays then.
+        Input that does not fit is rejected before anything is stored; what was added before is kept.
         """
         sums = {name: options.pop(name) for name in _SUMS if name in options}
         unknown = sorted(set(options) - {*MODEL_OPTIONS, *_SCORING})
@@ -101,88 +100,85 @@ class Bpb(evaluate.Metric):  # type: ignore[misc]
             known = ", ".join(("predictions", *_SUMS, *MODEL_OPTIONS, *_SCORING))
             raise InputError(f"bpb: expected keywords of {known}; got {', '.join(unknown)}")
         rows = _rows(predictions, sums) if predictions is not None or sums else []
-        holds = self._kind(rows) if rows else self._holds if len(self) > 0 else None
-        if holds is None:
+        kind = self._check_kind(rows) if rows else self._kind if len(self) > 0 else None
+        if kind is None:
             raise InputError("bpb: expected texts or rows of nats and bytes, got none")
-        if holds == "texts":
-            options = self._ready(options)
+        if kind == "texts":
+            options = self._with_model(options)
         elif options:
-            raise InputError(f"bpb: expected no {', '.join(options)} with rows of nats and bytes, got them")
+            raise InputError(f"bpb: rows of nats and bytes need no {', '.join(options)}")
         if rows:
             self._add(rows)
         try:
-            found: dict[str, Any] | None = super().compute(**options)
+            result: dict[str, Any] | None = super().compute(**options)
         except Exception:
-            self._put_back()
+            self._restore()
             raise
-        return found
+        return result
 
     def _compute(self, *, predictions: Sequence[Any], **options: Any) -> dict[str, Any]:
-        self._taken = list(predictions)
+        self._computed_from = list(predictions)
         if isinstance(predictions[0], str):
             from hf_core_bpb.api import bits_per_byte
             from hf_core_bpb.distributed import alone
 
-            # A metric computes where it is called, on what it was given there.
+            # A metric computes on the process where it is called, from what was added there.
             with alone():
-                result = bits_per_byte(options.pop("model"), options.pop("tokenizer"), self._taken, **options)
+                result = bits_per_byte(options.pop("model"), options.pop("tokenizer"), self._computed_from, **options)
         else:
             documents = _scored(predictions)
             result = BpbResult(sum(documents, Scored()), documents, f"bpb|sums|version:{__version__}")
             if result.total.num_bytes == 0:
-                raise InputError("predictions: expected a byte or more in all rows together, got 0")
+                raise InputError("predictions: expected one or more bytes in all rows together, got 0")
         values = bpb_values(result)
         unknown = [name for name in _COUNTS if values[name] == 0]
         return {**values, **dict.fromkeys(unknown), "signature": result.signature}
 
-    def _kind(self, rows: Sequence[Any]) -> str:
-        """Return what rows are. Raises InputError for another kind than was added before."""
+    def _check_kind(self, rows: Sequence[Any]) -> str:
+        """Return the kind of rows; raises InputError if another kind was added before."""
         kind = "texts" if isinstance(rows[0], str) else "sums"
-        if len(self) > 0 and self._holds != kind:
-            raise InputError(f"predictions: expected {self._holds}, as they were before, got {kind}")
+        if len(self) > 0 and self._kind != kind:
+            raise InputError(f"predictions: expected {self._kind}, as before, got {kind}")
         if kind == "texts" and self.num_process > 1:
             raise InputError(
-                "predictions: expected sums (nats and bytes) in several processes, which only the first computes "
-                "from, got texts; score them with a metric of its own on each process, and add what comes out"
+                "predictions: expected sums (nats and bytes) under several processes, as the first one computes from "
+                "them, got texts; score texts with a metric on each process, and add the resulting sums"
             )
         return kind
 
     def _add(self, rows: Sequence[Any]) -> None:
-        self._holds = self._kind(rows)
+        self._kind = self._check_kind(rows)
         super().add_batch(predictions=rows)
 
-    def _ready(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Return options with the model they name, loaded if need be; what cannot be is refused here."""
+    def _with_model(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return options with the model that they name, loaded if necessary; raises InputError for bad options."""
         from hf_core_bpb.distributed import alone
+        from hf_core_bpb.evaluation.options import TextOptions
         from hf_core_bpb.models.language_model import choose_max_length
         from hf_core_bpb.tokenization.windows import choose_windows
 
-        for name in ("max_length", "stride", "batch_tokens"):
-            value = options.get(name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"bpb: expected {name} to be a whole number of 1 or more, got {value!r}")
+        scoring = {name: options[name] for name in _SCORING if name in options}
+        checked = TextOptions(**scoring)
         with alone():
             model, tokenizer = self._models.get(options)
-        length = choose_max_length(model, options.get("max_length"))
-        choose_windows(length, options.get("stride"), bool(options.get("packed")))
-        scoring = {name: options[name] for name in _SCORING if name in options}
+        choose_windows(choose_max_length(model, checked.max_length), checked.stride, checked.packed)
         return {"model": model, "tokenizer": tokenizer, **scoring}
 
-    def _put_back(self) -> None:
-        """Have what a computation has failed on to be computed from again."""
-        taken, self._taken = self._taken, []
-        if self.num_process > 1 or not taken:
+    def _restore(self) -> None:
+        """Put back the rows of a failed computation."""
+        rows, self._computed_from = self._computed_from, []
+        if self.num_process > 1 or not rows:
             return
         locks, paths = (getattr(self, name) or [] for name in ("filelocks", "file_paths"))
         for lock, path in zip(locks, paths, strict=True):
             Path(path).unlink(missing_ok=True)
             lock.release()
         self.data = self.writer = self.buf_writer = self.filelocks = self.file_paths = None
-        super().add_batch(predictions=taken)
+        super().add_batch(predictions=rows)
 
 
 def _rows(predictions: Any, sums: Mapping[str, Any]) -> list[Any]:
-    """Return texts, or complete rows of sums. Raises InputError for what is neither."""
+    """Return texts, or complete rows of sums; raises InputError for anything else."""
     unknown = sorted(set(sums) - set(_SUMS))
     if unknown:
         raise InputError(f"bpb: expected columns of {', '.join(_SUMS)}, got {', '.join(unknown)}")
@@ -207,11 +203,11 @@ def _rows(predictions: Any, sums: Mapping[str, Any]) -> list[Any]:
 
 
 def _list(values: Any, name: str) -> list[Any]:
-    found = listed(values)
-    if found is None:
+    items = as_list(values)
+    if items is None:
         single = "a single " if hasattr(values, "__iter__") else ""
         raise InputError(f"{name}: expected a list, got {single}{type(values).__name__}")
-    return found
+    return items
 
 
 def _row(row: Any, where: str) -> dict[str, Any]:
@@ -237,7 +233,7 @@ def _row(row: Any, where: str) -> dict[str, Any]:
 
 
 def _scored(rows: Sequence[Mapping[str, Any]]) -> tuple[Scored, ...]:
-    """Return the sums of rows; a count that one of them lacks is not known for all, and left at 0."""
+    """Return the sums of rows; a count that one of them lacks is unknown for all, and left at 0."""
     known = {name for name in _COUNTS if all(row[name] is not None for row in rows)}
     counts = [{name: row[name] if name in known else 0 for name in _COUNTS} for row in rows]
     return tuple(

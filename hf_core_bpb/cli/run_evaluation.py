@@ -25,15 +25,15 @@ from hf_core_bpb.metrics.compressors import measure_compressors, measure_packed
 from hf_core_bpb.metrics.results import BpbResult, CoreResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.models.loading import check_loading, digest_weights, load_together
-from hf_core_bpb.progress import Progress, SilentProgress
+from hf_core_bpb.progress import SilentProgress
 from hf_core_bpb.report.console import print_report
 from hf_core_bpb.report.html import render_page
 from hf_core_bpb.report.progress_bar import TerminalProgress
 from hf_core_bpb.report.trackers import check_trackers, track
 from hf_core_bpb.report.worst_items import longest_items, surprising_documents, surprising_items
-from hf_core_bpb.results.environment import run_facts
+from hf_core_bpb.results.environment import collect_statistics
 from hf_core_bpb.results.folder import SURPRISING, RunFolder, check_names, write_page
-from hf_core_bpb.results.record import ModelFacts, Report
+from hf_core_bpb.results.record import ModelRecord, RunRecord
 from hf_core_bpb.results.saved import read_run
 from hf_core_bpb.results.serialize import to_json, to_samples
 from hf_core_bpb.results.training_history import MOST_TOKENS, find_trained
@@ -85,7 +85,18 @@ def evaluate(options: EvaluateOptions) -> None:
         progress.note("Reading and tokenizing tasks and texts.")
         prepared = _prepare(options, lm, core, sources)
         with _resumable(folder, is_main):
-            scored = _score(options, lm, prepared, folder, progress)
+            journal = from_main_process(lambda: folder.begin(_identity(options, lm, prepared)))
+            if num_scored := sum(map(len, journal.scored.values())):
+                progress.note(f"Resuming in {folder.path}: {num_scored:,} requests are scored already.")
+            scorer = Scorer(lm.model, options.batch_tokens, progress, journal)
+            core_result: CoreResult | None = None
+            texts: dict[str, BpbResult] = {}
+            core_work = text_work = Work()
+            if prepared.core is not None:
+                core_result, core_work = score_core(lm, scorer, prepared.core)
+            if prepared.texts is not None:
+                texts, text_work = score_texts(lm, scorer, prepared.texts)
+        scored = _Scored(core_result, texts, core_work + text_work, scorer.engine.describe())
     if is_main:
         _write(options, lm, prepared, scored, folder, time.monotonic() - started)
     leave()
@@ -131,25 +142,6 @@ def _resumable(folder: RunFolder, is_main: bool) -> Iterator[None]:
         raise
 
 
-def _score(
-    options: EvaluateOptions, lm: LanguageModel, prepared: _Prepared, folder: RunFolder, progress: Progress
-) -> _Scored:
-    journal = from_main_process(lambda: folder.begin(_identity(options, lm, prepared)))
-    if num_scored := sum(map(len, journal.scored.values())):
-        progress.note(f"Resuming in {folder.path}: {num_scored:,} requests are scored already.")
-    scorer = Scorer(lm.model, options.batch_tokens, progress, journal)
-    core: CoreResult | None = None
-    texts: dict[str, BpbResult] = {}
-    work = Work()
-    if prepared.core is not None:
-        core, cost = score_core(lm, scorer, prepared.core)
-        work += cost
-    if prepared.texts is not None:
-        texts, cost = score_texts(lm, scorer, prepared.texts)
-        work += cost
-    return _Scored(core, texts, work, scorer.engine.describe())
-
-
 def _identity(options: EvaluateOptions, lm: LanguageModel, prepared: _Prepared) -> dict[str, Any]:
     """Return everything that the scores of this run depend on."""
     workloads = [prepared.core.workload] if prepared.core is not None else []
@@ -175,19 +167,19 @@ def _write(
     parameters = count_parameters(lm.model)
     trained = find_trained(Path(options.model.location), options.trained_on, parameters)
     sources = prepared.texts.sources if prepared.texts is not None else ()
-    report = Report(
-        model=ModelFacts(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, parameters, trained),
+    record = RunRecord(
+        model=ModelRecord(lm.name, lm.revision, lm.tokenizer_name, lm.dtype, parameters, trained),
         core=scored.core,
         bpb=scored.texts,
         compressors={text.name: measure_compressors(text.documents) for text in sources},
         packed={text.name: measure_packed(text.documents) for text in sources},
-        run=run_facts(scored.work, scored.backend, seconds),
+        statistics=collect_statistics(scored.work, scored.backend, seconds),
     )
-    results = to_json(report)
-    folder.write(results, to_samples(report) | {SURPRISING: _surprising_rows(prepared, scored)})
+    results = to_json(record)
+    folder.write(results, to_samples(record) | {SURPRISING: _surprising_rows(prepared, scored)})
     write_page(folder.path / "report.html", render_page([read_run(folder.path)]))
     folder.end()
-    print_report(report, Console())
+    print_report(record, Console())
     if not options.quiet:
         print(f"Results, samples and report.html: {folder.path}", file=sys.stderr)
     track(options.report_to, folder.path, lm.name, results)

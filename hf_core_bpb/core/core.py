@@ -1,4 +1,4 @@
-"""The evaluate metric core: centered scores and CORE of answers, of accuracies, or of a model."""
+"""The evaluate metric core: centered accuracies and CORE of answers, of accuracies, or of a model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -10,34 +10,34 @@ import numpy as np
 from hf_core_bpb import __version__
 from hf_core_bpb.data.task_files import list_tasks
 from hf_core_bpb.errors import InputError
-from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, KeptModel
-from hf_core_bpb.evaluate_metrics.columns import listed
+from hf_core_bpb.evaluate_metrics.cached_model import MODEL_OPTIONS, CachedModel
+from hf_core_bpb.evaluate_metrics.columns import as_list
 from hf_core_bpb.metrics.core import AccuracyScores, check_baselines, score_accuracies
 from hf_core_bpb.types import Baselines
 
 _DESCRIPTION = """\
-CORE: the mean over tasks of centered accuracies, (accuracy - baseline) / (1 - baseline), on which guessing is 0 and
-perfection 1 (DCLM, arXiv:2406.11794). It is CORE as papers print it where the tasks are DCLM's 22.
+CORE: the mean over tasks of centered accuracies, (accuracy - baseline) / (1 - baseline): 0 for guessing, 1 for perfect
+answers (DCLM, arXiv:2406.11794). Over DCLM's 22 tasks it is CORE as papers print it.
 """
 
 _INPUTS = """
 Args:
-    predictions, references: answers by task, {"arc_easy": [2, 0], ...}, as places of options or as texts, of which
-        white space at the ends does not count; or a list of answers with a list of {"task": ..., "answer": ...}.
+    predictions, references: answers by task, {"arc_easy": [2, 0], ...}, as indices of options or as texts (compared
+        without surrounding white space); or a list of answers with a list of {"task": ..., "answer": ...}.
     accuracies: fractions by task instead, {"arc_easy": 0.41, ...}.
-    model_id, or model and tokenizer: a causal language model that is evaluated here. With model_id: revision, dtype,
+    model_id, or model and tokenizer: a causal language model to evaluate. With model_id: revision, dtype,
         tokenizer (an id), trust_remote_code. With either: suite, tasks, source, bundle, protocol, limit, precision,
         max_length, batch_tokens, as in hf_core_bpb.evaluate_core.
     baselines: v1 (the paper's, the default) or v2 (DCLM's since September 2025); with a model, the protocol's.
 Returns:
-    core, core_by_baselines, baselines, suite (None where the tasks are those of no suite), tasks (accuracy, centered,
+    core, core_by_baselines, baselines, suite (None if the tasks make up no suite), tasks (accuracy, centered,
     random_baseline, n by name), signature.
 Raises:
-    ValueError for anything that does not fit, with what was expected.
+    ValueError for input that does not fit.
 Example:
     >>> metric = evaluate.load("hf_core_bpb/core")
-    >>> found = metric.compute(predictions={"arc_easy": [2, 0]}, references={"arc_easy": [2, 1]})
-    >>> round(found["core"], 4)
+    >>> result = metric.compute(predictions={"arc_easy": [2, 0]}, references={"arc_easy": [2, 1]})
+    >>> round(result["core"], 4)
     0.3333
 """
 
@@ -50,12 +50,12 @@ _RUN = ("suite", "tasks", "source", "bundle", "protocol", "limit", "precision", 
 
 
 class Core(evaluate.Metric):  # type: ignore[misc]
-    """CORE as an evaluate metric; what is given is checked before anything is stored."""
+    """CORE as an evaluate metric; input is checked before anything is stored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take what evaluate.load gives."""
+        """Pass on the arguments of evaluate.load."""
         super().__init__(*args, **kwargs)
-        self._models = KeptModel("core")
+        self._models = CachedModel("core")
 
     def _info(self) -> evaluate.MetricInfo:
         string = datasets.Value("string")
@@ -67,22 +67,22 @@ class Core(evaluate.Metric):  # type: ignore[misc]
         )
 
     def add_batch(self, *, predictions: Any = None, references: Any = None) -> None:
-        """Add answers with what is right. Raises ValueError for answers that do not fit."""
+        """Add answers with the correct ones; raises ValueError for answers that do not fit."""
         answers, rows = _rows(predictions, references)
         super().add_batch(predictions=answers, references=rows)
 
-    def add(self, *, prediction: Any = None, reference: Any = None, **more: Any) -> None:
+    def add(self, *, prediction: Any = None, reference: Any = None, **further: Any) -> None:
         """Add one answer, with {"task": ..., "answer": ...}."""
-        # evaluate.combine says predictions and references where it means single ones.
-        one, right = more.pop("predictions", prediction), more.pop("references", reference)
-        if more:
-            raise InputError(f"core: expected prediction and reference, got {', '.join(more)}")
-        self.add_batch(predictions=[one], references=[right])
+        # evaluate.combine passes predictions and references for single ones.
+        answer, correct = further.pop("predictions", prediction), further.pop("references", reference)
+        if further:
+            raise InputError(f"core: expected prediction and reference, got {', '.join(further)}")
+        self.add_batch(predictions=[answer], references=[correct])
 
     def compute(self, *, predictions: Any = None, references: Any = None, **options: Any) -> dict[str, Any] | None:
-        """Return CORE of all that was added, of accuracies or of a model; None on all processes but the first.
+        """Return CORE of everything added, of accuracies or of a model; None on all processes but the first.
 
-        What does not fit is refused before anything is stored; what was added before stays then.
+        Input that does not fit is rejected before anything is stored; what was added before is kept.
         """
         unknown = sorted(set(options) - {"accuracies", "baselines", *MODEL_OPTIONS, *_RUN})
         if unknown:
@@ -92,26 +92,26 @@ class Core(evaluate.Metric):  # type: ignore[misc]
         version = check_baselines(baselines) if baselines is not None else None
         accuracies = options.pop("accuracies", None)
         has_answers = predictions is not None or references is not None
-        ways = {
+        inputs = {
             "answers": has_answers or len(self) > 0,
             "accuracies": accuracies is not None,
             "a model": options.get("model") is not None or options.get("model_id") is not None,
         }
-        given = [name for name, is_given in ways.items() if is_given]
+        given = [name for name, is_given in inputs.items() if is_given]
         if len(given) != 1:
-            raise InputError(f"core: expected one of {', '.join(ways)}; got {' and '.join(given) or 'none'}")
+            raise InputError(f"core: expected one of {', '.join(inputs)}; got {' and '.join(given) or 'none'}")
         if given == ["a model"]:
             return self._of_model(options, version)
         if options:
-            raise InputError(f"core: expected no {', '.join(options)} without a model, got them")
+            raise InputError(f"core: without a model, {', '.join(options)} would change nothing")
         if accuracies is not None:
             if not isinstance(accuracies, Mapping):
                 raise InputError(f"accuracies: expected fractions by task, got a {type(accuracies).__name__}")
             return _values(score_accuracies(accuracies), version or "v1", {})
         if has_answers:
             self.add_batch(predictions=predictions, references=references)
-        found: dict[str, Any] | None = super().compute(baselines=version)
-        return found
+        result: dict[str, Any] | None = super().compute(baselines=version)
+        return result
 
     def _compute(
         self, *, predictions: Sequence[str], references: Sequence[Mapping[str, str]], baselines: Baselines | None
@@ -119,8 +119,8 @@ class Core(evaluate.Metric):  # type: ignore[misc]
         verdicts: dict[str, list[bool]] = {}
         for answer, row in zip(predictions, references, strict=True):
             verdicts.setdefault(row["task"], []).append(answer == row["answer"])
-        accuracies = {name: sum(held) / len(held) for name, held in verdicts.items()}
-        counts = {name: len(held) for name, held in verdicts.items()}
+        accuracies = {name: sum(correct) / len(correct) for name, correct in verdicts.items()}
+        counts = {name: len(correct) for name, correct in verdicts.items()}
         return _values(score_accuracies(accuracies), baselines or "v1", counts)
 
     def _of_model(self, options: dict[str, Any], baselines: Baselines | None) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Core(evaluate.Metric):  # type: ignore[misc]
         from hf_core_bpb.distributed import alone
         from hf_core_bpb.results.serialize import core_values
 
-        # A metric computes where it is called.
+        # A metric computes on the process where it is called.
         with alone():
             model, tokenizer = self._models.get(options)
             run = {name: options[name] for name in _RUN if name in options}
@@ -158,16 +158,16 @@ def _values(scores: AccuracyScores, version: Baselines, counts: Mapping[str, int
 
 
 def _rows(predictions: Any, references: Any) -> tuple[list[str], list[dict[str, str]]]:
-    """Return answers with their rows of task and right answer. Raises InputError for what does not fit together."""
+    """Return answers with their rows of task and correct answer; raises InputError if they do not match."""
     if isinstance(predictions, Mapping) and isinstance(references, Mapping):
         predictions, references = _flat(predictions, references)
-    answers, rights = _list(predictions, "predictions"), _list(references, "references")
-    if len(answers) != len(rights) or not answers:
-        got = f"{len(answers)} and {len(rights)}"
-        raise InputError(f"predictions, references: expected as many of each, one or more, got {got}")
+    answers, correct = _list(predictions, "predictions"), _list(references, "references")
+    if len(answers) != len(correct) or not answers:
+        counts = f"{len(answers)} and {len(correct)}"
+        raise InputError(f"predictions, references: expected as many of each, one or more, got {counts}")
     known = {task.name for task in list_tasks()}
     rows = []
-    for number, row in enumerate(rights):
+    for number, row in enumerate(correct):
         if not isinstance(row, Mapping) or set(row) != {"task", "answer"}:
             raise InputError(f"references[{number}]: expected a task and an answer, got {row!r}")
         if row["task"] not in known:
@@ -177,7 +177,7 @@ def _rows(predictions: Any, references: Any) -> tuple[list[str], list[dict[str, 
 
 
 def _flat(predictions: Mapping[str, Any], references: Mapping[str, Any]) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Return answers by task as answers and rows. Raises InputError for tasks and numbers that do not match."""
+    """Return answers by task as answers and rows; raises InputError for tasks and counts that do not match."""
     unpaired = sorted(map(str, set(predictions) ^ set(references)))
     if unpaired:
         raise InputError(f"predictions, references: expected the same tasks, got {', '.join(unpaired)} in one")
@@ -194,19 +194,19 @@ def _flat(predictions: Mapping[str, Any], references: Mapping[str, Any]) -> tupl
 
 
 def _list(values: Any, name: str) -> list[Any]:
-    found = listed(values)
-    if found is None:
+    items = as_list(values)
+    if items is None:
         raise InputError(f"{name}: expected answers by task in both, or two lists, got {type(values).__name__}")
-    return found
+    return items
 
 
 def _answer(value: Any, where: str) -> str:
     if isinstance(value, str):
         return value.strip()
     try:
-        is_place = not isinstance(value, bool | np.bool_) and value == int(value) >= 0
+        is_index = not isinstance(value, bool | np.bool_) and value == int(value) >= 0
     except (TypeError, ValueError, OverflowError):
-        is_place = False
-    if not is_place:
-        raise InputError(f"{where}: expected an option's place or a text, got {value!r}")
+        is_index = False
+    if not is_index:
+        raise InputError(f"{where}: expected the index of an option or a text, got {value!r}")
     return str(int(value))

@@ -1,11 +1,11 @@
-"""Columns of values as any library has them (pure)."""
+"""Columns of values from any library, as lists (pure)."""
 
 from collections.abc import Mapping, Set
 from typing import Any
 
 
-def listed(values: Any) -> list[Any] | None:
-    """Return what comes one after another as a list, None for what has no order, is but one, or is a table."""
+def as_list(values: Any) -> list[Any] | None:
+    """Return a sequence as a list, None for single values, sets, mappings and tables."""
     if isinstance(values, str | bytes | Mapping | Set) or hasattr(values, "columns"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Where evaluate.load finds the metrics: by path from anywhere, by bare id after install_metric."""
+"""Where evaluate.load finds the metrics: by path in any folder, by bare id after install_metric."""
 
 import os
 import tempfile
@@ -11,16 +11,16 @@ NAMESPACE = "hf_core_bpb"
 
 
 def metric_path(name: str) -> str:
-    """Return what evaluate.load takes for a metric, bpb or core, from any folder. Raises InputError for others."""
+    """Return the path by which evaluate.load finds a metric, bpb or core; raises InputError for other names."""
     if name not in METRICS:
         raise InputError(f"metric: expected one of {', '.join(METRICS)}, got {name!r}")
     return str(Path(__file__).parents[1] / name)
 
 
 def install_metric(name: str) -> Path:
-    """Put a metric into evaluate's module cache, so that its bare id loads from any folder without a network.
+    """Put a metric into evaluate's module cache, so that its bare id loads in any folder, also offline.
 
-    Returns the folder it was put into. Raises RunError for a version of evaluate that keeps its cache otherwise.
+    Returns the folder in the cache. Raises RunError for a version of evaluate with another cache.
     """
     import evaluate
     from datasets import DownloadMode
@@ -28,10 +28,10 @@ def install_metric(name: str) -> Path:
 
     metric_path(name)
     evaluate.logging.set_verbosity_error()
-    # Private, and the only door: a bare id is looked up on the Hub first and then among what was loaded before.
+    # Private, and the only way: a bare id is looked up on the Hub first, then among the modules in the cache.
     try:
         scratch = tempfile.TemporaryDirectory()
-        # Only the way to the package's own metric, so that an upgrade of the package is one of this too.
+        # It imports the metric of the package, so that it is upgraded with the package.
         source = Path(scratch.name) / f"{name}.py"
         source.write_text(f"from hf_core_bpb.{name}.{name} import {METRICS[name]}\n", encoding="utf-8")
         folder = Path(loading.init_dynamic_modules())
@@ -45,14 +45,14 @@ def install_metric(name: str) -> Path:
             download_mode=DownloadMode.REUSE_DATASET_IF_EXISTS,
         )
         installed: Path = folder / "metrics" / f"{NAMESPACE}--{name}" / digest
-        # The newest is loaded; one that was there before keeps its time.
+        # The newest is loaded; one in the cache keeps its time.
         os.utime(installed / f"{name}.py")
         loading.CachedEvaluationModuleFactory(f"{NAMESPACE}--{name}", module_type="metrics").get_module()
     except OSError as error:
-        raise RunError(f"install-metric: expected a cache of modules that can be written, got: {error}") from None
+        raise RunError(f"install-metric: cannot write to evaluate's module cache: {error}") from None
     except (AttributeError, TypeError, ValueError) as error:
         raise RunError(
-            f"install-metric: expected evaluate 0.4.6's module cache, got {evaluate.__version__}'s ({error}); "
-            "evaluate.load(hf_core_bpb.metric_path(...)) needs none"
+            f"install-metric: made for evaluate 0.4.6, got {evaluate.__version__} ({error}); use "
+            "evaluate.load(hf_core_bpb.metric_path(...)) instead"
         ) from None
     return installed

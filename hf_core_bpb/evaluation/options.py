@@ -81,10 +81,10 @@ def _check_choice(name: str, value: object, choices: Any) -> None:
 
 
 def _check_forward_sizes(max_length: int | None, batch_tokens: int | None) -> None:
-    _check_count("max_length", max_length, "tokens")
+    _check_count("max_length", max_length, "tokens", least=2)
     _check_count("batch_tokens", batch_tokens, "tokens")
 
 
-def _check_count(name: str, value: Any, unit: str) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(f"`{name}`: expected a whole number of {unit}, 1 or more, got {value!r}")
+def _check_count(name: str, value: Any, unit: str, least: int = 1) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+        raise InputError(f"`{name}`: expected a whole number of {unit}, {least} or more, got {value!r}")

@@ -1,4 +1,4 @@
-"""A Report as the tables that end a run."""
+"""A RunRecord as the tables that end a run."""
 
 from typing import get_args
 
@@ -8,11 +8,11 @@ from rich.text import Text
 
 from hf_core_bpb.metrics.intervals import accuracy_ci95, bpb_ci95, core_ci95, least_difference
 from hf_core_bpb.metrics.results import CoreResult, Sample
-from hf_core_bpb.results.record import Report
+from hf_core_bpb.results.record import RunRecord
 from hf_core_bpb.types import Baselines
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: RunRecord, console: Console) -> None:
     """Print the model, one table for CORE and one for bits per byte, and the signatures."""
     counts = report.model.parameters
     title = f"{report.model.name} ({report.model.dtype}, {counts.total:,} parameters)"
@@ -77,7 +77,7 @@ def describe_sample(core: CoreResult, sample: Sample) -> str:
     )
 
 
-def bpb_table(report: Report) -> Table:
+def bpb_table(report: RunRecord) -> Table:
     """Return bits per byte by text, with its size and what the same nats are in other units."""
     table = Table(title="Bits per byte", title_justify="left")
     for name in ("bpb", "95 %", "bits/char", "token ppl", "docs", "bytes"):
@@ -96,7 +96,7 @@ def bpb_table(report: Report) -> Table:
     return table
 
 
-def compressor_table(report: Report) -> Table:
+def compressor_table(report: RunRecord) -> Table:
     """Return the model's bits per byte beside those of compressors on the same text."""
     table = Table(title="Bits per byte of the same text, compressed", title_justify="left")
     names = sorted({name for measured in report.compressors.values() for name in measured})

@@ -1,4 +1,4 @@
-"""What a run took, and where it ran."""
+"""What a run cost, and the environment that it ran in."""
 
 import platform
 import resource
@@ -10,14 +10,14 @@ import torch
 import transformers
 
 from hf_core_bpb.distributed import process_group
-from hf_core_bpb.results.record import RunFacts
+from hf_core_bpb.results.record import RunStatistics
 from hf_core_bpb.types import Work
 
 
-def run_facts(work: Work, backend: str, seconds: float) -> RunFacts:
-    """Return the facts of this process's run, its memory being that of this process alone."""
+def collect_statistics(work: Work, backend: str, seconds: float) -> RunStatistics:
+    """Return the statistics of a run; its peak memory is that of this process."""
     group = process_group()
-    return RunFacts(
+    return RunStatistics(
         work=work,
         backend=backend,
         seconds=seconds,

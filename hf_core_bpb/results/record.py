@@ -1,4 +1,4 @@
-"""Everything that a report is made of."""
+"""The record of a finished run: model, results, and what they cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from hf_core_bpb.types import Work
 
 
 @dataclass(frozen=True, slots=True)
-class ModelFacts:
+class ModelRecord:
     """The model that was scored."""
 
     name: str
@@ -22,8 +22,8 @@ class ModelFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
-    """What the run took, and where it ran."""
+class RunStatistics:
+    """What the run cost, and the environment that it ran in."""
 
     work: Work
     backend: str
@@ -34,22 +34,22 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A run's results.
+class RunRecord:
+    """A finished run.
 
-    compressors: bits per byte of the same texts, by text and compressor. packed: bytes of every document
-    compressed by itself, by text; empty lists where they are not measured.
+    compressors: bits per byte of the same texts, by text and compressor. packed: bytes of every document compressed by
+    itself, by text; empty if not measured.
     """
 
-    model: ModelFacts
+    model: ModelRecord
     core: CoreResult | None
     bpb: Mapping[str, BpbResult]
     compressors: Mapping[str, Mapping[str, float]]
     packed: Mapping[str, Sequence[Mapping[str, int]]]
-    run: RunFacts
+    statistics: RunStatistics
 
     @property
     def signatures(self) -> list[str]:
-        """One line for each result that names everything it depends on but the model."""
+        """A line for each result that names everything it depends on, except the model."""
         cores = [self.core.signature] if self.core is not None else []
         return cores + [result.signature for result in self.bpb.values()]

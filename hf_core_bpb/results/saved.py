@@ -1,4 +1,4 @@
-"""A finished run as it lies on the disk."""
+"""A finished run, read back from its folder."""
 
 import json
 import math
@@ -16,7 +16,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class SavedRun:
-    """results.json, the rows of every task's items, of every text's documents, and of what surprised most."""
+    """results.json with the sample rows of tasks, of texts, and of the most surprising items and documents."""
 
     folder: Path
     results: Mapping[str, Any]
@@ -31,24 +31,24 @@ class SavedRun:
 
     @property
     def suite(self) -> str:
-        """The suite as papers print it; "" for a run without."""
+        """The suite's name in papers; empty for a run without."""
         suite = str((self.results.get("core") or {}).get("suite", ""))
         return "CORE" if suite == "core-22" else suite
 
     @property
     def recipes(self) -> dict[str, dict[str, str]]:
-        """What each number depends on beside the model: by `core`, and by `bpb` with each text's name."""
+        """The fields of each signature, by `core`, and by `bpb` with each text's name."""
         names = [*(["core"] if self.items else []), *(f"bpb {text}" for text in self.documents)]
         lines = zip(names, self.signatures, strict=True)
         return {name: dict(_field(part) for part in line.split("|")[1:]) for name, line in lines}
 
     @property
     def signatures(self) -> list[str]:
-        """The line of each number."""
-        kept = self.results.get("signatures")
+        """The signature of each result."""
+        signatures = self.results.get("signatures")
         return (
-            [str(line) for line in kept]
-            if kept is not None
+            [str(line) for line in signatures]
+            if signatures is not None
             else re.split(r" (?=(?:core|bpb)\|)", str(self.results["signature"]))
         )
 
@@ -59,7 +59,7 @@ def _field(part: str) -> tuple[str, str]:
 
 
 def read_run(folder: Path) -> SavedRun:
-    """Return the run in an output folder. Raises InputError for a folder that holds no finished run."""
+    """Return the run in an output folder; raises InputError if it holds no finished run."""
     path = folder / "results.json"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))
@@ -76,33 +76,33 @@ def read_run(folder: Path) -> SavedRun:
         _ = run.name, run.recipes
         _check_sums(run)
     except OSError as error:
-        raise InputError(f"{folder}: expected the output folder of a finished run, got: {reason(error)}") from None
+        raise InputError(f"{folder}: not the output folder of a finished run: {reason(error)}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{folder}: expected results and samples as they were written, got: {reason(error)}") from None
+        raise InputError(f"{folder}: results or samples are damaged: {reason(error)}") from None
     return run
 
 
 def _check_sums(run: SavedRun) -> None:
-    """Raise ValueError for samples that results.json was not made of."""
+    """Raise ValueError for samples that do not add up to results.json."""
     for name, rows in run.documents.items():
-        said = run.results["bpb"][name]
+        totals = run.results["bpb"][name]
         for key in ("nats", "bytes"):
-            if key in said and not math.isclose(sum(row[key] for row in rows), said[key], rel_tol=1e-9):
-                raise ValueError(f"{name}: samples whose {key} are not those of results.json")
+            if key in totals and not math.isclose(sum(row[key] for row in rows), totals[key], rel_tol=1e-9):
+                raise ValueError(f"{name}: the {key} of the samples do not add up to those of results.json")
     for name, rows in run.items.items():
-        said = run.results["core"]["tasks"][name]
-        if len(rows) != said.get("n", len(rows)) or not all(isinstance(row["correct"], bool) for row in rows):
-            raise ValueError(f"{name}: samples of other items than those of results.json")
+        num_items = run.results["core"]["tasks"][name].get("n", len(rows))
+        if len(rows) != num_items or not all(isinstance(row["correct"], bool) for row in rows):
+            raise ValueError(f"{name}: the samples are not the items of results.json")
 
 
-def _read_rows(path: Path, wanted: tuple[str, ...]) -> Rows:
+def _read_rows(path: Path, keys: tuple[str, ...]) -> Rows:
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             row = json.loads(line)
-            for name in wanted:
-                row[name]
+            for key in keys:
+                row[key]
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise ValueError(f"{path}, line {number}: expected a row with {', '.join(wanted)}") from None
+            raise ValueError(f"{path}, line {number}: expected a row with {', '.join(keys)}") from None
         rows.append(row)
     return rows

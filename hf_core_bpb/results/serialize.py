@@ -1,4 +1,4 @@
-"""A Report as the plain values of results.json and of the samples (pure)."""
+"""A run as the plain values of results.json and of the samples (pure)."""
 
 import dataclasses
 import math
@@ -8,42 +8,42 @@ from typing import Any, get_args
 from hf_core_bpb import __version__
 from hf_core_bpb.metrics.intervals import accuracy_ci95, bpb_ci95, core_ci95
 from hf_core_bpb.metrics.results import BpbResult, CoreResult, TaskResult
-from hf_core_bpb.results.record import Report
+from hf_core_bpb.results.record import RunRecord
 from hf_core_bpb.types import Baselines, Scored
 
 SCHEMA_VERSION = 1
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(record: RunRecord) -> dict[str, Any]:
     """Return the values of results.json."""
     return {
         "schema_version": SCHEMA_VERSION,
         "hf_core_bpb": __version__,
-        "signature": " ".join(report.signatures),
-        "signatures": report.signatures,
+        "signature": " ".join(record.signatures),
+        "signatures": record.signatures,
         "model": {
-            "id": report.model.name,
-            "revision": report.model.revision,
-            "tokenizer": report.model.tokenizer,
-            "dtype": report.model.dtype,
-            "parameters": dataclasses.asdict(report.model.parameters),
-            **({"trained": dataclasses.asdict(report.model.trained)} if report.model.trained is not None else {}),
+            "id": record.model.name,
+            "revision": record.model.revision,
+            "tokenizer": record.model.tokenizer,
+            "dtype": record.model.dtype,
+            "parameters": dataclasses.asdict(record.model.parameters),
+            **({"trained": dataclasses.asdict(record.model.trained)} if record.model.trained is not None else {}),
         },
-        **({"core": core_values(report.core)} if report.core is not None else {}),
-        **({"bpb": _bpb_by_text(report)} if report.bpb else {}),
+        **({"core": core_values(record.core)} if record.core is not None else {}),
+        **({"bpb": _bpb_by_text(record)} if record.bpb else {}),
         "work": {
-            **dataclasses.asdict(report.run.work),
-            "backend": report.run.backend,
-            "seconds": report.run.seconds,
-            "processes": report.run.processes,
-            "peak_memory_bytes": report.run.peak_memory_bytes,
+            **dataclasses.asdict(record.statistics.work),
+            "backend": record.statistics.backend,
+            "seconds": record.statistics.seconds,
+            "processes": record.statistics.processes,
+            "peak_memory_bytes": record.statistics.peak_memory_bytes,
         },
-        "environment": dict(report.run.environment),
+        "environment": dict(record.statistics.environment),
     }
 
 
 def core_values(core: CoreResult) -> dict[str, Any]:
-    """Return CORE with every task's scores and where its rows came from."""
+    """Return CORE with every task's scores and dataset."""
     return {
         "suite": core.suite,
         "protocol": core.protocol,
@@ -86,15 +86,15 @@ def _categories(result: TaskResult) -> dict[str, Any]:
     return {"accuracy_by_category": by_category} if len(by_category) > 1 else {}
 
 
-def _bpb_by_text(report: Report) -> dict[str, Any]:
+def _bpb_by_text(record: RunRecord) -> dict[str, Any]:
     return {
-        name: {**bpb_values(result), "compressors": dict(report.compressors.get(name, {}))}
-        for name, result in report.bpb.items()
+        name: {**bpb_values(result), "compressors": dict(record.compressors.get(name, {}))}
+        for name, result in record.bpb.items()
     }
 
 
 def bpb_values(result: BpbResult) -> dict[str, Any]:
-    """Return bits per byte with all that is read off the same sums; None for what the counts do not give."""
+    """Return bits per byte with the other measures of the same sums; None for unknown counts."""
     return {
         "bpb": result.bpb,
         "ci95": bpb_ci95(result.documents),
@@ -119,13 +119,13 @@ def _sums(scored: Scored) -> dict[str, Any]:
     }
 
 
-def to_samples(report: Report) -> dict[str, Iterator[dict[str, Any]]]:
+def to_samples(record: RunRecord) -> dict[str, Iterator[dict[str, Any]]]:
     """Return the rows of each samples file, by its name without suffix."""
     samples: dict[str, Iterator[dict[str, Any]]] = {}
-    if report.core is not None:
-        samples |= {name: _item_rows(result) for name, result in report.core.tasks.items()}
+    if record.core is not None:
+        samples |= {name: _item_rows(result) for name, result in record.core.tasks.items()}
     return samples | {
-        f"bpb-{name}": _document_rows(result, report.packed.get(name, [])) for name, result in report.bpb.items()
+        f"bpb-{name}": _document_rows(result, record.packed.get(name, [])) for name, result in record.bpb.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""What a model was trained on: as the user says, or as a Trainer with CoreBpbCallback left beside the weights."""
+"""What a model was trained on: given by the user, or counted by CoreBpbCallback and saved beside the weights."""
 
 import json
 import math
@@ -16,7 +16,7 @@ _STATE = "trainer_state.json"
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Tokens and FLOPs of training; FLOPs are 6 N D where only tokens are known, N what is in matrices and head."""
+    """Tokens and FLOPs of training; FLOPs are 6 N D if only tokens are known, with N the weight matrices and head."""
 
     tokens: float
     flops: float
@@ -24,17 +24,17 @@ class Trained:
 
 
 def find_trained(folder: Path, tokens: float | None, parameters: ParameterCounts) -> Trained | None:
-    """Return what is known of a model's training, None where nothing is.
+    """Return tokens and FLOPs of a model's training, None if unknown.
 
-    tokens: what the user says, which goes before what is found in the folder of the model.
+    tokens: given by the user, in preference to the file in the model's folder.
     """
     if tokens is not None:
         return Trained(tokens, six_n_d(parameters.matmul, tokens), "trained_on")
     logged = _last_counts(folder / _STATE)
     if logged is None:
         return None
-    found, flops = logged["scale/target_tokens"], logged.get("scale/flops", math.nan)
-    return Trained(found, flops if _is_count(flops) else six_n_d(parameters.matmul, found), _STATE)
+    target_tokens, flops = logged["scale/target_tokens"], logged.get("scale/flops", math.nan)
+    return Trained(target_tokens, flops if _is_count(flops) else six_n_d(parameters.matmul, target_tokens), _STATE)
 
 
 def _is_count(value: Any) -> bool:
@@ -46,6 +46,6 @@ def _last_counts(path: Path) -> Mapping[str, float] | None:
         history: Any = json.loads(path.read_text(encoding="utf-8"))["log_history"]
         entries = [entry for entry in history if _is_count(entry.get("scale/target_tokens"))]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        # A folder without a Trainer's state, or with that of another program: nothing is known.
+        # A folder without a Trainer's state, or with that of another program.
         return None
     return entries[-1] if entries else None

@@ -1,1 +1,1 @@
-"""What is counted, measured and watched while a model trains."""
+"""Counts, measurements and alerts while a model trains."""

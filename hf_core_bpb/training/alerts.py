@@ -1,4 +1,4 @@
-"""What in a training run calls for attention, with the reason and what to try (pure)."""
+"""Alerts about a training run, each with its reason and a suggestion (pure)."""
 
 import math
 from collections.abc import Sequence
@@ -10,32 +10,35 @@ from typing import Literal
 import numpy as np
 from scipy.stats import t as student
 
+from hf_core_bpb.training.standard_errors import standard_error_of_change
 from hf_core_bpb.types import Scored
 
-Kind = Literal["non_finite", "spike", "plateau", "drift", "ratio_reached", "validation_too_small"]
+AlertKind = Literal["non_finite", "spike", "plateau", "drift", "ratio_reached", "validation_too_small"]
 
 _Z95 = 1.959963984540054
-# A spike: so many robust standard deviations, and so large a share, above the median of the last five losses.
-_WINDOW = 20
-_FEWEST_FOR_SPIKE = 5
+# Logged losses that the current level of the loss is the median of; a spike that lasts longer is the new level.
+_LEVEL_LOGS = 5
+# A spike is above the level by this many robust standard deviations of the last logs, and by this share of the level.
+_SPIKE_LOGS = 20
 _SPIKE_SIGMAS = 6.0
 _SPIKE_SHARE = 0.10
-# A plateau: surely less of a fall than this share of the loss, and perhaps none.
+# A plateau is a significantly smaller fall than this share of the loss, and perhaps no fall.
 _PLATEAU_SHARE = 0.01
+_FEWEST_PLATEAU_LOGS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """Something to look at: what was seen, at which step, and what to try."""
+    """A problem or milestone of a training run: why it was raised, at which step, and what to try."""
 
-    kind: Kind
+    kind: AlertKind
     step: int
     reason: str
     suggestion: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Best:
+class _BestValidation:
     step: int
     bpb: float
     training_loss: float
@@ -43,135 +46,108 @@ class _Best:
 
 
 @dataclass(slots=True)
-class Watch:
-    """Follows a run's losses and evaluations; each kind of alert is given once until it is over.
+class RunMonitor:
+    """Follows a run's losses and evaluations, and raises each kind of alert once until its cause is over.
 
-    target_ratio: tokens per parameter at which the run has what it was meant to have.
+    target_ratio: the tokens per parameter to reach. active: the kinds whose cause is not over.
     """
 
     target_ratio: float | None = None
-    losses: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    documents: Sequence[Scored] = ()
-    best: "_Best | None" = None
-    standing: set[Kind] = field(default_factory=set)
-    spiked: int = 0
+    active: set[AlertKind] = field(default_factory=set)
+    _losses: list[float] = field(default_factory=list, init=False)
+    _spike_length: int = field(default=0, init=False)
+    _documents: Sequence[Scored] = field(default=(), init=False)
+    _best: _BestValidation | None = field(default=None, init=False)
 
     def on_loss(self, step: int, loss: float, grad_norm: float | None = None) -> list[Alert]:
-        """Take a logged training loss, with the gradient's norm where it is known."""
-        # Trainer's logging_nan_inf_filter prints a loss that is not finite as exactly 0.0.
-        broken = not math.isfinite(loss) or loss == 0.0 or (grad_norm is not None and not math.isfinite(grad_norm))
-        alerts = self._once(
-            "non_finite",
-            broken,
-            step,
-            f"loss {loss:g}, gradient norm {grad_norm if grad_norm is not None else 'unknown'}: "
-            "a loss of exactly 0 is what Trainer prints for NaN",
-            "lower the learning rate, clip gradients, train in bfloat16 rather than float16, look at the last batch",
-        )
-        if broken:
+        """Check a logged training loss, and the gradient norm if it is known."""
+        non_finite = _non_finite_loss(step, loss, grad_norm)
+        alerts = self._update("non_finite", non_finite)
+        if non_finite is not None:
             return alerts
-        spike = self._is_spike(loss)
-        alerts += self._once(
-            "spike",
-            spike,
-            step,
-            f"loss {loss:.4g}, the median of the last {_FEWEST_FOR_SPIKE} is "
-            f"{median(self.losses[-_FEWEST_FOR_SPIKE:] or [loss]):.4g}",
-            "look at the batches of these steps; if it does not come back, restart from a checkpoint before them",
-        )
-        self.spiked = self.spiked + 1 if spike else 0
-        if 0 < self.spiked <= _FEWEST_FOR_SPIKE:
-            # Left out of what follows is measured by, until it has lasted so long that it is the new level.
+        spike = self._spike(step, loss)
+        alerts += self._update("spike", spike)
+        self._spike_length = 0 if spike is None else self._spike_length + 1
+        if 0 < self._spike_length <= _LEVEL_LOGS:
+            # Not part of what later losses are compared with, unless it lasts.
             return alerts
-        self.losses.append(loss)
-        self.steps.append(step)
-        low, high, count = self._fall()
-        return alerts + self._once(
-            "plateau",
-            # Once said, it is over where the loss surely falls again.
-            high >= 0 and (low > -_PLATEAU_SHARE * loss or "plateau" in self.standing),
-            step,
-            f"over the last {count} logs the loss changed by {low:+.2g} to {high:+.2g} (95 %): that is no fall",
-            "decay the learning rate if the run is near its end, raise it or check the data if it is not",
-        )
+        self._losses.append(loss)
+        return alerts + self._update("plateau", self._plateau(step, loss))
 
     def on_validation(self, step: int, documents: Sequence[Scored]) -> list[Alert]:
-        """Take an evaluation: the sums of each validation document, in the same order every time."""
-        total = sum(documents, Scored())
+        """Check an evaluation: the sums of each validation document, in the same order every time."""
         alerts: list[Alert] = []
-        if len(self.documents) == len(documents) > 1:
-            before = sum(self.documents, Scored()).bits_per_byte
-            change = total.bits_per_byte - before
-            error = standard_error_of_change(self.documents, documents)
-            alerts = self._once(
-                "validation_too_small",
-                0 < abs(change) < _Z95 * error,
-                step,
-                f"bpb moved by {change:+.4f}, with a standard error of {error:.4f} over {len(documents)} documents",
-                "validate on more documents, or read differences over more steps",
-            )
-        self.documents = list(documents)
-        return alerts + self._drift(step, documents, total.bits_per_byte)
-
-    def _drift(self, step: int, documents: Sequence[Scored], bpb: float) -> list[Alert]:
-        recent = self.losses[-_FEWEST_FOR_SPIKE:]
-        training = sum(recent) / len(recent) if recent else math.nan
-        if self.best is None or len(self.best.documents) != len(documents) or bpb <= self.best.bpb:
-            self.best = _Best(step, bpb, training, list(documents))
-            return self._once("drift", False, step, "", "")
-        error = standard_error_of_change(self.best.documents, documents) if len(documents) > 1 else math.nan
-        return self._once(
-            "drift",
-            bpb - self.best.bpb > _Z95 * error and training < self.best.training_loss,
-            step,
-            f"validation bpb is {bpb:.4f}, {bpb - self.best.bpb:.4f} above that of step {self.best.step} "
-            f"(standard error {error:.4f}), while the training loss fell from "
-            f"{self.best.training_loss:.4g} to {training:.4g}",
-            "stop, or train on more unique text: what is learned no longer carries over",
-        )
+        if len(self._documents) == len(documents) > 1:
+            alerts = self._update("validation_too_small", self._insignificant_change(step, documents))
+        self._documents = list(documents)
+        return alerts + self._update("drift", self._drift(step, documents))
 
     def on_ratio(self, step: int, ratio: float, convention: str) -> list[Alert]:
-        """Take the tokens per parameter so far."""
-        reached = self.target_ratio is not None and ratio >= self.target_ratio
-        return self._once(
-            "ratio_reached",
-            reached,
-            step,
-            f"{ratio:.2f} tokens per parameter ({convention}), {self.target_ratio} were asked for",
-            "decay the learning rate and stop, or go on knowing that returns fall",
-        )
+        """Check the tokens per parameter so far."""
+        reached: Alert | None = None
+        if self.target_ratio is not None and ratio >= self.target_ratio:
+            reached = Alert(
+                "ratio_reached",
+                step,
+                f"{ratio:.2f} tokens per parameter ({convention}), the target is {self.target_ratio}",
+                "decay the learning rate and stop, or continue with diminishing returns",
+            )
+        return self._update("ratio_reached", reached)
 
-    def on_broken_evaluation(self, step: int, reason: str | None) -> list[Alert]:
-        """Take why an evaluation gave no finite number, None where it gave one."""
-        return self._once(
-            "non_finite", reason is not None, step, reason or "", "stop, and restart from a checkpoint before it"
-        )
+    def on_evaluation_error(self, step: int, reason: str | None) -> list[Alert]:
+        """Check whether an evaluation gave finite numbers: the reason if it did not, None if it did."""
+        failed: Alert | None = None
+        if reason is not None:
+            failed = Alert("non_finite", step, reason, "stop, and restart from an earlier checkpoint")
+        return self._update("non_finite", failed)
 
-    def _once(self, kind: Kind, seen: bool, step: int, reason: str, suggestion: str) -> list[Alert]:
-        if not seen:
-            self.standing.discard(kind)
+    def _update(self, kind: AlertKind, alert: Alert | None) -> list[Alert]:
+        """Return the alert if its kind is not active yet; None ends the kind."""
+        if alert is None:
+            self.active.discard(kind)
             return []
-        if kind in self.standing:
+        if kind in self.active:
             return []
-        self.standing.add(kind)
-        return [Alert(kind, step, reason, suggestion)]
+        self.active.add(kind)
+        return [alert]
 
-    def _is_spike(self, loss: float) -> bool:
-        recent = self.losses[-_WINDOW:]
-        if len(recent) < _FEWEST_FOR_SPIKE:
-            return False
-        # Of neighbours, so that a steady fall is no spread.
+    def _spike(self, step: int, loss: float) -> Alert | None:
+        recent = self._losses[-_SPIKE_LOGS:]
+        if len(recent) < _LEVEL_LOGS:
+            return None
+        level = median(recent[-_LEVEL_LOGS:])
+        # From differences of neighbours, so that a steady fall does not count as spread.
         sigma = 1.4826 * median(abs(b - a) for a, b in pairwise(recent))
-        middle = median(recent[-_FEWEST_FOR_SPIKE:])
-        return loss > middle + max(_SPIKE_SIGMAS * sigma, _SPIKE_SHARE * abs(middle))
+        if loss <= level + max(_SPIKE_SIGMAS * sigma, _SPIKE_SHARE * abs(level)):
+            return None
+        return Alert(
+            "spike",
+            step,
+            f"the loss is {loss:.4g}, the median of the last {_LEVEL_LOGS} logs is {level:.4g}",
+            "inspect the batches of these steps; if the loss does not recover, restart from an earlier checkpoint",
+        )
 
-    def _fall(self) -> tuple[float, float, int]:
-        """Return by how much the loss changed over its last logs, a third of all, as an interval of 95 %."""
-        count = max(_WINDOW, len(self.losses) // 3)
-        if len(self.losses) < count:
+    def _plateau(self, step: int, loss: float) -> Alert | None:
+        low, high, count = self._recent_change()
+        if high < 0:
+            return None
+        # An active plateau ends only with a significant fall.
+        if low <= -_PLATEAU_SHARE * loss and "plateau" not in self.active:
+            return None
+        return Alert(
+            "plateau",
+            step,
+            f"the loss does not fall significantly: it changed by {low:+.2g} to {high:+.2g} (95% interval) "
+            f"over the last {count} logs",
+            "decay the learning rate if the run is near its end; otherwise raise it, or check the data",
+        )
+
+    def _recent_change(self) -> tuple[float, float, int]:
+        """Return the 95% interval of the loss's change over the last third of its logs, and their number."""
+        count = max(_FEWEST_PLATEAU_LOGS, len(self._losses) // 3)
+        if len(self._losses) < count:
             return -math.inf, math.inf, count
-        y = np.asarray(self.losses[-count:])
+        y = np.asarray(self._losses[-count:])
         x = np.arange(count) - (count - 1) / 2
         slope = float((x * y).sum() / (x**2).sum())
         residuals = y - y.mean() - slope * x
@@ -179,25 +155,51 @@ class Watch:
         reach = float(student.ppf(0.975, count - 2)) * error
         return count * (slope - reach), count * (slope + reach), count
 
+    def _insignificant_change(self, step: int, documents: Sequence[Scored]) -> Alert | None:
+        change = _bits_per_byte(documents) - _bits_per_byte(self._documents)
+        error = standard_error_of_change(self._documents, documents)
+        if not 0 < abs(change) < _Z95 * error:
+            return None
+        return Alert(
+            "validation_too_small",
+            step,
+            f"bpb changed by {change:+.4f}, which is not significant: "
+            f"its standard error over {len(documents)} documents is {error:.4f}",
+            "validate on more documents, or compare evaluations that are further apart",
+        )
 
-def standard_error(documents: Sequence[Scored]) -> float:
-    """Return the standard error of bpb over documents, as of a ratio of sums (nan below two documents)."""
-    if len(documents) < 2:
-        return math.nan
-    total = sum(documents, Scored())
-    nats = np.array([d.total_nats for d in documents])
-    sizes = np.array([d.num_bytes for d in documents], dtype=float)
-    return _ratio_error(nats - total.total_nats / total.num_bytes * sizes, total.num_bytes)
+    def _drift(self, step: int, documents: Sequence[Scored]) -> Alert | None:
+        recent = self._losses[-_LEVEL_LOGS:]
+        training_loss = sum(recent) / len(recent) if recent else math.nan
+        bpb, best = _bits_per_byte(documents), self._best
+        if best is None or len(best.documents) != len(documents) or bpb <= best.bpb:
+            self._best = _BestValidation(step, bpb, training_loss, list(documents))
+            return None
+        error = standard_error_of_change(best.documents, documents) if len(documents) > 1 else math.nan
+        # False also without a standard error or a training loss.
+        if not (bpb - best.bpb > _Z95 * error and training_loss < best.training_loss):
+            return None
+        return Alert(
+            "drift",
+            step,
+            f"validation bpb is {bpb:.4f}, {bpb - best.bpb:.4f} above that of step {best.step} (standard error "
+            f"{error:.4f}), while the training loss fell from {best.training_loss:.4g} to {training_loss:.4g}",
+            "stop, or train on more unique text: the model overfits",
+        )
 
 
-def standard_error_of_change(before: Sequence[Scored], after: Sequence[Scored]) -> float:
-    """Return the standard error of the difference of two bpb of the same documents, paired by document."""
-    total = sum(after, Scored()).num_bytes
-    nats = np.array([b.total_nats - a.total_nats for a, b in zip(before, after, strict=True)])
-    sizes = np.array([d.num_bytes for d in after], dtype=float)
-    return _ratio_error(nats - nats.sum() / total * sizes, total)
+def _non_finite_loss(step: int, loss: float, grad_norm: float | None) -> Alert | None:
+    # Trainer's logging_nan_inf_filter logs a loss that is not finite as exactly 0.0.
+    if math.isfinite(loss) and loss != 0.0 and (grad_norm is None or math.isfinite(grad_norm)):
+        return None
+    return Alert(
+        "non_finite",
+        step,
+        f"loss {loss:g}, gradient norm {grad_norm if grad_norm is not None else 'unknown'} "
+        "(Trainer logs a loss of NaN as exactly 0)",
+        "lower the learning rate, clip gradients, train in bfloat16 instead of float16, inspect the last batch",
+    )
 
 
-def _ratio_error(deviations: np.ndarray[tuple[int], np.dtype[np.float64]], total_bytes: int) -> float:
-    count = len(deviations)
-    return math.sqrt(count / (count - 1) * float((deviations**2).sum())) / (math.log(2) * total_bytes)
+def _bits_per_byte(documents: Sequence[Scored]) -> float:
+    return sum(documents, Scored()).bits_per_byte

@@ -1,13 +1,12 @@
-"""Evaluates the model that a Trainer trains, and leaves training as it was."""
+"""Evaluation of the model that a Trainer trains, which leaves training unchanged."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import Trainer
 
 from hf_core_bpb.errors import InputError
@@ -18,152 +17,98 @@ from hf_core_bpb.metrics.results import CoreResult
 from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.scaling.forecast import FEWEST_POINTS, forecast_loss
 from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.training.settings import CallbackSettings
+from hf_core_bpb.training.trainer_hooks import eval_datasets, evaluated_model, evaluation_weights, learning_rates
 from hf_core_bpb.training.validation import VALIDATION, prepare_validation_rows, prepare_validation_texts
 from hf_core_bpb.types import Scored
 
 
 class Evaluation:
-    """What a Trainer's model is evaluated on; prompts and windows are made once.
+    """Evaluates a Trainer's model; documents and prompts are prepared once."""
 
-    texts: validation documents, the Trainer's eval dataset where None. core_run: the suite, where one is
-    wanted. tokenizer: the Trainer's processing_class where None.
-    """
-
-    def __init__(
-        self,
-        trainer: Trainer,
-        texts: Sequence[str] | None,
-        core_run: ResolvedCore | None,
-        tokenizer: Any,
-        max_length: int | None,
-        batch_tokens: int | None,
-    ) -> None:
-        """Take note of what is wanted."""
-        self.trainer = trainer
-        self.texts = texts
-        self.core_run = core_run
-        self.tokenizer: Any = tokenizer if tokenizer is not None else trainer.processing_class
-        if not hasattr(self.tokenizer, "get_vocab"):
-            # A processor of several modalities holds one.
-            self.tokenizer = getattr(self.tokenizer, "tokenizer", self.tokenizer)
-        # Whether Trainer's own evaluation goes on around this one.
-        self.is_trainers = False
-        self.max_length = max_length
-        self.batch_tokens = batch_tokens
+    def __init__(self, trainer: Trainer, settings: CallbackSettings) -> None:
+        """Prepare nothing yet."""
+        self._trainer = trainer
+        self._settings = settings
         self._lm: LanguageModel | None = None
-        self._validation: PreparedDocuments | None = None
+        self._documents: PreparedDocuments | None = None
         self._core: PreparedCore | None = None
 
     @property
-    def has_validation(self) -> bool:
-        """Whether there is anything to take bits per byte of."""
-        return self.texts is not None or self.trainer.eval_dataset is not None
+    def has_documents(self) -> bool:
+        """Whether there are validation documents."""
+        return self._settings.texts is not None or self._trainer.eval_dataset is not None
 
-    def prepare(self, validation: bool) -> None:
-        """Make what was asked for ready. Raises InputError for whatever would only fail hours later."""
-        with _untouched_randomness():
-            lm = self._language_model()
-            if validation:
-                self._validation = self._validation_of(lm)
-            if self.core_run is not None:
-                self._core = prepare_core(lm, self.core_run)
+    def prepare(self, documents: bool, core: ResolvedCore | None) -> None:
+        """Prepare what will be evaluated. Raises InputError for what would otherwise fail in the middle of training."""
+        with _preserved_randomness():
+            if documents:
+                self._prepared_documents()
+            if core is not None:
+                self._prepared_core(core)
 
-    def _validation_of(self, lm: LanguageModel) -> PreparedDocuments:
-        if self.texts is not None:
-            return prepare_validation_texts(lm, self.texts)
-        held = self.trainer.eval_dataset
-        loaders = [self.trainer.get_eval_dataloader(name) for name in (held if isinstance(held, dict) else (None,))]
-        return prepare_validation_rows(lm, [(loader.dataset, loader.collate_fn) for loader in loaders])
+    def score_documents(self, *, within_evaluation: bool = False) -> list[Scored]:
+        """Return the sums of every validation document. Raises RunError for losses that are not finite.
 
-    def documents(self) -> list[Scored]:
-        """Return the sums of every validation document. Raises RunError for losses that are not finite."""
-        with _untouched_randomness(), self._averaged_weights():
-            if self._validation is None:
-                self._validation = self._validation_of(self._language_model())
-            sums, _ = self._validation.score(self._scorer())
+        within_evaluation: whether the Trainer itself is evaluating.
+        """
+        with _preserved_randomness(), evaluation_weights(self._trainer, within_evaluation):
+            sums, _ = self._prepared_documents().score(self._scorer())
             return sums[VALIDATION]
 
-    def core(self, run: ResolvedCore) -> CoreResult:
-        """Return the results of the suite. Raises RunError for losses that are not finite."""
-        with _untouched_randomness(), self._averaged_weights():
-            lm = self._language_model()
-            if self._core is None:
-                self._core = prepare_core(lm, run)
-            result, _ = score_core(lm, self._scorer(), self._core)
+    def score_core(self, core: ResolvedCore) -> CoreResult:
+        """Return the CORE results. Raises RunError for losses that are not finite."""
+        with _preserved_randomness(), evaluation_weights(self._trainer, within_evaluation=False):
+            result, _ = score_core(self._language_model(), self._scorer(), self._prepared_core(core))
             return result
 
-    def _scorer(self) -> Scorer:
-        """Return a scorer that knows nothing of the model yet: what held for its weights may no longer hold."""
-        return Scorer(self._language_model().model, self.batch_tokens)
-
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Have an optimizer that evaluates other weights than it trains (schedule-free) put them there."""
-        optimizer: Any = self.trainer.optimizer
-        if not (callable(getattr(optimizer, "eval", None)) and callable(getattr(optimizer, "train", None))):
-            yield
-            return
-        optimizer.eval()
+    def forecast(self, curve: Sequence[tuple[int, float]]) -> dict[str, float]:
+        """Return log values of the forecast for the last step, from (step, bits per byte) so far; none if too early."""
+        last_step = self._trainer.state.max_steps
+        if len(curve) < FEWEST_POINTS or curve[-1][0] >= last_step:
+            return {}
+        steps, values = zip(*curve, strict=True)
         try:
-            yield
-        finally:
-            if not self.is_trainers:
-                optimizer.train()
+            forecast = forecast_loss(steps, values, last_step, learning_rates(self._trainer, last_step))
+        except InputError:
+            # Too few points since the learning rate rose above 0, or one that is not finite.
+            return {}
+        low, high = forecast.ci95
+        return {"scale/forecast_bpb": forecast.loss, "scale/forecast_low": low, "scale/forecast_high": high}
 
     def _language_model(self) -> LanguageModel:
         if self._lm is None:
-            if self.tokenizer is None:
-                raise InputError(
-                    "CoreBpbCallback: expected a tokenizer (Trainer's processing_class, or tokenizer=), got none"
-                )
-            # What gathers its own weights where they are sharded, else the bare model.
-            model: Any = self.trainer.model_wrapped if self.trainer.is_fsdp_enabled else self.trainer.model
-            self._lm = wrap(model, self.tokenizer, self.max_length)
+            settings = self._settings
+            processor: Any = settings.tokenizer if settings.tokenizer is not None else self._trainer.processing_class
+            if processor is None:
+                raise InputError("`tokenizer`: expected one here or as the Trainer's processing_class, got neither")
+            # A processor of several modalities has a tokenizer.
+            tokenizer = processor if hasattr(processor, "get_vocab") else getattr(processor, "tokenizer", processor)
+            self._lm = wrap(evaluated_model(self._trainer), tokenizer, settings.max_length)
         return self._lm
 
+    def _prepared_documents(self) -> PreparedDocuments:
+        if self._documents is None:
+            lm, texts = self._language_model(), self._settings.texts
+            if texts is not None:
+                self._documents = prepare_validation_texts(lm, texts)
+            else:
+                self._documents = prepare_validation_rows(lm, eval_datasets(self._trainer))
+        return self._documents
 
-def forecast(trainer: Trainer, curve: Sequence[tuple[int, float]]) -> dict[str, float]:
-    """Return the forecast of the last bpb from (step, bpb) so far, under the names it is logged by; none too early."""
-    last = trainer.state.max_steps
-    if len(curve) < FEWEST_POINTS or curve[-1][0] >= last:
-        return {}
-    steps, values = zip(*curve, strict=True)
-    try:
-        found = forecast_loss(steps, values, last, _learning_rates(trainer, last))
-    except InputError:
-        # Too few points since the rate rose above 0, or one that is not finite.
-        return {}
-    low, high = found.ci95
-    return {"scale/forecast_bpb": found.loss, "scale/forecast_low": low, "scale/forecast_high": high}
+    def _prepared_core(self, core: ResolvedCore) -> PreparedCore:
+        if self._core is None:
+            self._core = prepare_core(self._language_model(), core)
+        return self._core
 
-
-def _learning_rates(trainer: Trainer, steps: int) -> list[float] | None:
-    """Return the schedule's rate at steps 1 to `steps`, None where it depends on more than the step."""
-    lambdas = getattr(trainer.lr_scheduler, "lr_lambdas", None)
-    if not lambdas:
-        return None
-    rate: Callable[[int], float] = lambdas[0]
-    return [float(rate(step)) for step in range(steps)]
-
-
-def refuse_sharded(trainer: Trainer, model: torch.nn.Module) -> None:
-    """Raise InputError where a process holds pieces of weights that neither counts nor forwards can be made of."""
-    plugin = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
-    if plugin is not None and plugin.zero_stage == 3:
-        got = "DeepSpeed ZeRO-3"
-    elif any(isinstance(module, FullyShardedDataParallel) for module in model.modules()):
-        got = "FSDP version 1"
-    else:
-        return
-    raise InputError(
-        f"CoreBpbCallback: expected weights that each process can count and evaluate, got {got}; train with ZeRO-2 "
-        "or FSDP version 2 (fsdp_version: 2), or evaluate checkpoints with the command"
-    )
+    def _scorer(self) -> Scorer:
+        """Return a new scorer: the fast paths that held for earlier weights may not hold for the current ones."""
+        return Scorer(self._language_model().model, self._settings.batch_tokens)
 
 
 @contextmanager
-def _untouched_randomness() -> Iterator[None]:
-    """Leave every random generator as it was, so that training goes on as it would have without."""
+def _preserved_randomness() -> Iterator[None]:
+    """Restore the state of every random generator, so that training continues as it would have without."""
     python, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()
     on_device = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:

@@ -1,7 +1,8 @@
-"""What a model has been trained on so far: tokens by all processes, seconds, and the FLOPs that follow from them."""
+"""The amount of training so far: tokens of all processes, seconds, and the FLOPs computed from them."""
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,20 +14,20 @@ from hf_core_bpb.scaling.laws import Convention, FixedRatio, Law
 from hf_core_bpb.scaling.parameters import count_parameters
 from hf_core_bpb.training.token_counter import TokenCounter
 
-# Rows of two lengths give the constant and the linear part of a token's FLOPs, attention being the latter.
+# A token's FLOPs are linear in the length of its row, because of attention: two lengths determine the line.
 _FLOP_LENGTHS = (64, 128)
 _COUNTS = ("target_tokens", "input_tokens", "forward_tokens", "length_sum")
 
 
 class Meter:
-    """Counts from `begin` to `end` of a training, and says what the counts amount to.
+    """Counts from `begin` to `end` of a training, and computes ratios and FLOPs from the counts.
 
-    convention: what N counts in the ratio; rule: what the compute-optimal point is taken from; device_flops:
-    the peak of one device in FLOPs a second, where it is not known by name.
+    convention: what N counts in the ratio. rule: gives the compute-optimal tokens. device_flops: peak FLOPs per second
+    of one device, None for the peak known by its name.
     """
 
     def __init__(self, convention: Convention, rule: Law | FixedRatio, device_flops: float | None) -> None:
-        """Start at nothing."""
+        """Start at zero."""
         self.convention: Convention = convention
         self.rule = rule
         self.device_flops = device_flops
@@ -34,29 +35,29 @@ class Meter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was counted."""
+        """Set all counts to zero."""
         self.counts = dict.fromkeys(_COUNTS, 0)
         self.train_seconds = 0.0
-        self._began: float | None = None
+        self._clock_start: float | None = None
 
     def state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
+        """Return what a checkpoint saves."""
         return {"counts": dict(self.counts), "train_seconds": self.train_seconds}
 
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Go on from what a checkpoint kept."""
-        self.counts |= kept.get("counts", {})
-        self.train_seconds = kept.get("train_seconds", 0.0)
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Continue from what a checkpoint saved."""
+        self.counts |= saved.get("counts", {})
+        self.train_seconds = saved.get("train_seconds", 0.0)
 
     def begin(self, model: torch.nn.Module) -> None:
-        """Count from now on what the model is trained on."""
+        """Start to count what the model is trained on."""
         self.model = model
         self.parameters = count_parameters(model)
-        self.flops_a_token = _flops_by_length(model)
+        self.flops_per_token = _flops_by_length(model)
         self.counter.attach(model)
 
     def end(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         self.counter.detach()
 
     @property
@@ -64,44 +65,48 @@ class Meter:
         """Whether a training has begun and not ended."""
         return self.counter.hook is not None
 
+    def note_labels(self, inputs: Any) -> None:
+        """Note the labels of the next batch, which the Trainer may not pass to the model."""
+        self.counter.labels = inputs.get("labels") if isinstance(inputs, Mapping) else None
+
     def start_clock(self) -> None:
-        """Begin the time of a step, waiting for its data included."""
-        self._began = time.perf_counter()
+        """Start the time of a step, which includes waiting for its data."""
+        self._clock_start = time.perf_counter()
 
     def stop_clock(self) -> None:
-        """End the time of a step, if one has begun."""
-        if self._began is not None:
-            self.train_seconds += time.perf_counter() - self._began
-            self._began = None
+        """Add the time of a step, if the clock was started."""
+        if self._clock_start is not None:
+            self.train_seconds += time.perf_counter() - self._clock_start
+            self._clock_start = None
 
     def count(self) -> None:
-        """Add what all processes have counted since the last time; all of them must call."""
-        # Processes that hold one copy of the model together have all seen the same batch.
+        """Add what all processes have counted since the last call; all of them must call."""
+        # Processes that share one copy of the model have all counted the same batch.
         copies = processes_per_copy(self.model)
         for name, value in zip(_COUNTS, sum_over_processes(self.counter.take()), strict=True):
             self.counts[name] += value // copies
 
     @property
     def ratio(self) -> float:
-        """Target tokens per parameter, N by the convention asked for."""
+        """Target tokens per parameter, with N by the convention."""
         return self.counts["target_tokens"] / float(getattr(self.parameters, self.convention))
 
     @property
     def flops(self) -> float | None:
-        """The operations of training so far, None where they cannot be counted for the model."""
-        if self.flops_a_token is None:
+        """The FLOPs of training so far, None if they cannot be counted for the model."""
+        if self.flops_per_token is None:
             return None
-        constant, by_length = self.flops_a_token
+        constant, by_length = self.flops_per_token
         return constant * self.counts["forward_tokens"] + by_length * self.counts["length_sum"]
 
     def sizes(self) -> dict[str, float]:
-        """Return the parameters by every convention under the names they are logged by."""
+        """Return the parameters by every convention under their log keys."""
         return {f"scale/parameters_{name}": n for name, n in dataclasses.asdict(self.parameters).items()}
 
     def scale(self, epochs: float | None) -> dict[str, float]:
-        """Return the counts and what follows from them under the names they are logged by.
+        """Return the counts, and the ratios and FLOPs computed from them, under their log keys.
 
-        epochs: how often the training data has been passed, None where they have no end.
+        epochs: passes over the training data, None if the data has no length.
         """
         tokens, parameters = self.counts["target_tokens"], self.parameters
         logs: dict[str, float] = {
@@ -114,7 +119,7 @@ class Meter:
             "scale/flops_6nd": six_n_d(parameters.matmul, tokens),
         }
         if epochs is not None:
-            # Before the first epoch is over, all tokens are unique.
+            # Within the first epoch all tokens are unique.
             logs["scale/unique_tokens"] = tokens / max(1.0, epochs)
         if self.flops is not None:
             logs["scale/flops"] = self.flops
@@ -125,7 +130,7 @@ class Meter:
 
 
 def _flops_by_length(model: torch.nn.Module) -> tuple[float, float] | None:
-    """Return the constant part of a training token's FLOPs, and what each token of its row adds."""
+    """Return a training token's FLOPs as a constant part and a part per token of its row, None if not countable."""
     short, long = _FLOP_LENGTHS
     at_short, at_long = (training_flops_per_token(model, length) for length in _FLOP_LENGTHS)
     if at_short is None or at_long is None:

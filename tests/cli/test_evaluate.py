@@ -6,6 +6,8 @@ import re
 import pytest
 from support.command import run_command
 
+pytestmark = pytest.mark.slow
+
 CORE_11 = {
     "arc_challenge", "arc_easy", "boolq", "hellaswag", "lambada_openai", "mmlu",
     "openbook_qa", "piqa", "sciq", "squad", "winogrande",

@@ -167,6 +167,7 @@ def selected_items(bundle):
     return run.protocol.select(run.tasks[0].kind, run.load(run.tasks[0]).examples, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -254,6 +255,7 @@ def test_a_model_name_too_long_for_a_path_is_one_line_of_error(hub, capsys, opti
     assert "--model: expected a causal language model at 'xxx" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_more_processes_than_items_give_the_results_of_one(tmp_path):
     write_bundle(tmp_path / "bundle", {"quiz": ("multiple_choice", 0, " ", [CHOICE])})
     arguments = ("--eval", "core", "--tasks", "quiz", "--bundle", str(tmp_path / "bundle"), "--max-length", "64")
@@ -268,6 +270,7 @@ def test_more_processes_than_items_give_the_results_of_one(tmp_path):
     assert np.isfinite(one["nats"]).all()
 
 
+@pytest.mark.slow
 def test_memory_grows_only_with_the_samples_of_a_run(hub, tmp_path):
     peaks = []
     for count in (500, 6_000):

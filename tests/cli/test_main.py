@@ -67,6 +67,7 @@ PRINT_HEAVY_MODULES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "heavy_modules"),
     [
@@ -87,6 +88,7 @@ def test_heavy_modules_are_imported_only_when_needed(code, heavy_modules, tmp_pa
     assert finished.stdout.strip() in (heavy_modules, heavy_modules.replace("'datasets', ", ""))
 
 
+@pytest.mark.slow
 def test_help_names_the_main_options(tmp_path):
     finished = subprocess.run(
         [sys.executable, "-m", "hf_core_bpb", "--help"], capture_output=True, text=True, cwd=tmp_path, check=True

@@ -13,6 +13,8 @@ from support.interrupted_runs import results_of
 
 from hf_core_bpb.data.demo import DEMO_MODEL
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ["--tasks", "piqa,boolq,squad", "--max-length", "128", "--quiet"]
 BIN = Path(sys.executable).parent
 

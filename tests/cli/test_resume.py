@@ -36,6 +36,7 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_repeatedly_gives_the_results_of_an_uninterrupted_one(tmp_path, whole):
     folder = tmp_path / "run"
     rng = random.Random(3)
@@ -60,6 +61,7 @@ def test_a_run_that_is_killed_repeatedly_gives_the_results_of_an_uninterrupted_o
     assert sorted(path.name for path in folder.iterdir()) == ["report.html", "results.json", "samples"]
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_resumes_with_another_number_of_processes(tmp_path, whole):
     folder = tmp_path / "run"
     process = start(folder, launcher=("torchrun", "--nproc_per_node", "2"))
@@ -75,6 +77,7 @@ def test_a_run_whose_process_was_killed_resumes_with_another_number_of_processes
     assert results_of(folder) == results_of(whole)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_with_overwrite_resumes(tmp_path, whole):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
@@ -89,6 +92,7 @@ def test_an_interrupted_run_with_overwrite_resumes(tmp_path, whole):
     assert results_of(folder) == results_of(whole)
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_before_its_page_was_written_is_finished(tmp_path, whole, monkeypatch):
     arguments = ["--output", str(tmp_path / "run"), *OPTIONS]
 
@@ -126,6 +130,7 @@ def test_a_journal_without_run_json_is_rejected(tmp_path):
         open_journal(tmp_path, {"model": "other", "requests": "r"})
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_with_an_error_and_the_run_resumes_later(tmp_path, whole):
     folder = tmp_path / "run"
     # The limit on file sizes replaces a full disk; it is set after the imports, because torch writes files then.
@@ -159,6 +164,7 @@ def unfinished(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_of_a_running_one_is_rejected(unfinished):
     with FileLock(unfinished / ".lock"):
         second = run_command("--output", str(unfinished), *OPTIONS, **ONE_THREAD)
@@ -166,12 +172,14 @@ def test_a_second_run_in_the_folder_of_a_running_one_is_rejected(unfinished):
     assert "--output: another run is writing to" in second.stderr
 
 
+@pytest.mark.slow
 def test_another_command_in_the_folder_of_an_unfinished_run_is_rejected(unfinished):
     other = run_command("--output", str(unfinished), *OPTIONS[2:], "--tasks", "piqa", **ONE_THREAD)
     assert other.returncode == 2
     assert "holds another, unfinished run (requests " in other.stderr
 
 
+@pytest.mark.slow
 def test_overwrite_restarts_an_unfinished_run(unfinished, whole):
     finished = run_command("--output", str(unfinished), *OPTIONS, "--overwrite", **ONE_THREAD)
     assert finished.returncode == 0, finished.stderr

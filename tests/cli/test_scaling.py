@@ -81,6 +81,7 @@ def test_invalid_runs_are_rejected_with_line_and_column(capsys, tmp_path, text, 
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_fit_is_printed_and_written_with_its_recipe_and_plots(capsys, tmp_path):
     runs = write_runs(tmp_path / "runs.csv", make_runs(0.001))
     options = ["--json", str(tmp_path / "fit.json"), "--plots", str(tmp_path / "plots"), "--bootstraps", "10"]

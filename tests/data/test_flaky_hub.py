@@ -42,6 +42,7 @@ def test_a_model_request_that_fails_with_503_is_retried(hub, model, expected, tm
     assert piqa_results(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_an_interrupted_download_is_resumed(hub, model, expected, tmp_path):
     hub.cuts = 2
     finished = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "run"), HF_HOME=str(tmp_path / "h"))
@@ -50,6 +51,7 @@ def test_an_interrupted_download_is_resumed(hub, model, expected, tmp_path):
     assert piqa_results(tmp_path / "run") == expected
 
 
+@pytest.mark.slow
 def test_a_request_that_times_out_is_retried(hub, model, expected, tmp_path):
     hub.stalls = 1
     short = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_HOME": str(tmp_path / "h")}
@@ -108,6 +110,7 @@ def test_a_run_resumes_with_the_commit_that_it_began_with(run_of_a_moved_model):
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
+@pytest.mark.slow
 def test_an_empty_cache_offline_is_one_line_of_error(hub, model, tmp_path):
     environment = OFFLINE | {"HF_HOME": str(tmp_path / "h")}
     finished = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "run"), **environment)
@@ -116,6 +119,7 @@ def test_an_empty_cache_offline_is_one_line_of_error(hub, model, tmp_path):
     assert "Traceback" not in finished.stderr
 
 
+@pytest.mark.slow
 def test_a_full_cache_is_enough_offline(hub, model, expected, tmp_path):
     home = {"HF_HOME": str(tmp_path / "h")}
     online = run_command("--model", model, *ARGUMENTS, "--output", str(tmp_path / "online"), **home)
@@ -125,6 +129,7 @@ def test_a_full_cache_is_enough_offline(hub, model, expected, tmp_path):
     assert piqa_results(tmp_path / "offline") == expected
 
 
+@pytest.mark.slow
 def test_a_token_is_never_written_or_printed(hub, model, tmp_path):
     secret = "hf_" + "Secret" * 6
     arguments = ("--model", model, *ARGUMENTS[:-1], "--log-level", "debug", "--output", str(tmp_path / "run"))

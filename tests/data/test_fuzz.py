@@ -23,14 +23,14 @@ WORDS = {
 def test_arbitrary_bytes_give_a_value_or_an_input_error(name):
     words = [word.replace("\t", " ") for word in WORDS.get(name, "").split(" ")]
     plausible = st.lists(st.sampled_from(words), max_size=30).map(lambda parts: "".join(parts).encode())
-    # Deep nesting and long repetition.
+    # Deeper than Python's limit of 1,000 nested calls. PyYAML takes time with the square of the depth.
     repeated = st.builds(
         lambda word, count, rest: (word * count).encode() + rest,
-        st.sampled_from(words), st.integers(100, 3_000), plausible,
+        st.sampled_from(words), st.integers(100, 1_200), plausible,
     )  # fmt: skip
     inputs = st.one_of(st.binary(max_size=200), plausible, repeated) if name in WORDS else st.binary(max_size=60)
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
     @given(inputs)
     def check(data):
         TARGETS[name](data)

@@ -127,7 +127,7 @@ def test_mmlu_takes_the_first_five_dev_rows_of_the_subject(hub):
         ({"limit": 0}, "`limit`: expected a whole number of items per task, 1 or more, got 0"),
         ({"source": "bundle"}, "`source` bundle: give its folder, zip file or https address as `bundle`"),
         ({"bundle": "x"}, "`bundle`: expected `source` bundle with it, got `source` hub"),
-        ({"source": "demo", "max_length": 1}, "`max_length`: expected 2 or more tokens, got 1"),
+        ({"source": "demo", "max_length": 1}, "`max_length`: expected a whole number of tokens, 2 or more, got 1"),
         ({"source": "demo", "max_length": 513}, "`max_length`: expected at most the model's 512 positions, got 513"),
     ],
 )

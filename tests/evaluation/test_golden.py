@@ -18,6 +18,7 @@ def load(shared, name):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2-mini", "stories260K"])
 def test_document_likelihoods_are_those_of_lm_evaluation_harness(shared, name):
     golden = json.loads((shared / "golden" / "lm_eval_rolling.json").read_text())["models"][name]
@@ -46,6 +47,7 @@ def golden_lines(shared, folder, name):
     return [json.loads(line) for line in (shared / "golden" / folder / f"{name}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_core_22_has_the_spans_nats_verdicts_and_core_of_nanochat(shared):
     model, tokenizer = load(shared, "gpt2-mini")
     result = evaluate_core(model, tokenizer, "core-22", source="bundle", bundle=shared / "bundle", limit=50)
@@ -62,6 +64,7 @@ def test_core_22_has_the_spans_nats_verdicts_and_core_of_nanochat(shared):
     assert result.core == pytest.approx(summary["core"], abs=1e-12)
 
 
+@pytest.mark.slow
 def test_core_22_has_the_nats_verdicts_and_core_of_llm_foundry(shared):
     model, tokenizer = load(shared, "gpt2-mini")
     result = evaluate_core(

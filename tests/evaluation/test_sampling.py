@@ -46,6 +46,7 @@ def sample(strata, verdicts, precision):
         sizes = wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accuracies", [SMALL, GOOD, NEVER], ids=["small", "good", "never right"])
 @pytest.mark.parametrize(("precision", "most"), [(0.05, 0.03), (0.02, 0.12), (0.01, 0.28)])
 def test_samples_hold_core_of_all_items_at_their_rate_and_spare_most(accuracies, precision, most):
@@ -212,6 +213,7 @@ def test_a_precision_that_only_all_items_reach_scores_all_and_gives_the_same_cor
     assert found.core == whole.core
 
 
+@pytest.mark.slow
 def test_the_command_says_what_was_used_and_goes_on_where_it_was_killed(bundle, tmp_path):
     arguments = ("--eval", "core", "--tasks", ",".join(TASKS), "--bundle", str(bundle), "--precision", "0.05")
     arguments += ("--max-length", "128", "--batch-tokens", "256")
@@ -258,6 +260,7 @@ def test_sampled_runs_are_compared_on_what_both_have_scored(tmp_path, capsys):
     assert [found["core"][key] for key in ("before", "after", "difference")] == [0.0, 0.5, 0.5]
 
 
+@pytest.mark.slow
 def test_the_callback_samples_the_same_items_first_every_time(bundle, tokenizer, tmp_path):
     callback = CoreBpbCallback(
         core_every=2, core_precision=0.08, tasks=list(TASKS), source="bundle", bundle=bundle, max_length=128
@@ -284,5 +287,5 @@ def test_a_precision_that_is_none_is_refused(bundle, tokenizer, precision):
 def test_a_precision_is_of_core(capsys):
     assert main(["--eval", "bpb", "--precision", "0.1"]) == 2
     assert "--precision: expected --eval to hold core, got --eval bpb" in capsys.readouterr().err
-    with pytest.raises(InputError, match="expected core_every with core_precision, got none"):
+    with pytest.raises(InputError, match="`core_precision`: expected `core_every` with it"):
         CoreBpbCallback(core_precision=0.1)

@@ -65,6 +65,7 @@ def test_steps_bound_what_is_taken_from_an_endless_source(tiny_model, tokenizer,
     assert evaluate_bpb(tiny_model, endless(), table, steps=3) == pytest.approx(once, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_mixed_scripts_are_the_same_number_by_text_by_batches_and_by_command(hub, tokenizer, tmp_path):
     """The same tokens: documents packed, with BOS between, in windows of sixteen and in rows of sixteen."""
     model = AutoModelForCausalLM.from_pretrained("tiny")
@@ -142,6 +143,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_processes_bring_unequal_shares_and_agree(hub, tmp_path):
     path = tmp_path / "script.py"
     path.write_text(TWO_PROCESSES)

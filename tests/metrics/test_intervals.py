@@ -22,6 +22,7 @@ from hf_core_bpb.results.folder import RunFolder
 SUITE = [(0.25, 100)] * 8 + [(0.5, 50)] * 4 + [(0.0, 100)] * 7 + [(0.0, 32)] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tasks", "accuracies"),
     [
@@ -94,6 +95,7 @@ def test_core_s_interval_is_that_of_its_weighted_accuracies(package):
     assert least_difference((0.1, 0.3)) == pytest.approx(0.1 * math.sqrt(2))
 
 
+@pytest.mark.slow
 def test_p_values_of_core_are_even_where_nothing_differs():
     """Of 200 pairs of runs with the same chances, one in twenty has a p-value of one in twenty, and so on."""
     rng = np.random.default_rng(5)
@@ -111,6 +113,7 @@ def test_p_values_of_core_are_even_where_nothing_differs():
         assert abs(share - level) <= 3 * math.sqrt(level * (1 - level) / len(found)) + 0.005
 
 
+@pytest.mark.slow
 def test_paired_intervals_hold_the_difference_at_their_rate():
     rng = np.random.default_rng(6)
     weight = 1 / len(SUITE)
@@ -125,6 +128,7 @@ def test_paired_intervals_hold_the_difference_at_their_rate():
     assert 0.92 <= held / 200 <= 0.98
 
 
+@pytest.mark.slow
 def test_p_values_of_bits_per_byte_are_even_where_nothing_differs_and_intervals_hold():
     rng = np.random.default_rng(9)
     found, held = [], 0
@@ -239,7 +243,7 @@ def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path, capsys):
     write_run(tmp_path / "fewer", "two", [1, 0] * 4, [5.0] * 5)
     for arguments, message in (
         ([a], "compare: expected two or more runs, got one"),
-        ([a, str(tmp_path)], "expected the output folder of a finished run"),
+        ([a, str(tmp_path)], "not the output folder of a finished run"),
         ([a, str(tmp_path / "torn")], "piqa.jsonl, line 1: expected a row with index, correct"),
         ([a, str(tmp_path / "fewer")], "compare: expected the same items of piqa in both, got others"),
     ):

@@ -66,6 +66,7 @@ def naive_nats(model, tokenizer):
     return sum(nats_of(model.eval(), ids, 1, len(ids)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -326,6 +327,7 @@ def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, toke
     assert found.total.total_nats == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["tensor parallel", "FSDP", "accelerate launch"])
 def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, tokenizer, tmp_path, way):
     options = ["--tp-plan", "auto"] if way == "tensor parallel" else []
@@ -481,6 +483,7 @@ def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path,
         assert "model: expected" in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_load_the_model_ends_all_with_its_words(folder, tmp_path):
     shutil.copytree(folder / "plain", tmp_path / "own")
     path = tmp_path / "own" / "config.json"

@@ -12,6 +12,8 @@ from hf_core_bpb.errors import InputError
 from hf_core_bpb.report.publish import files_of, results_path
 from hf_core_bpb.results.saved import read_run
 
+pytestmark = pytest.mark.slow
+
 CARD = """---
 license: mit
 tags:

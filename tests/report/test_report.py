@@ -20,6 +20,8 @@ from hf_core_bpb.report.relations import relations_of
 from hf_core_bpb.results.folder import samples_path
 from hf_core_bpb.results.saved import read_run
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert('x')</script>"
 
@@ -303,12 +305,12 @@ def test_a_folder_without_a_run_and_results_that_lack_something_are_one_line(fol
     path = other_bytes / "samples" / "bpb-scripts.jsonl"
     path.write_text(re.sub(r'"bytes": (\d)', r'"bytes": 1\1', path.read_text(), count=1))
     for place, message in (
-        (cut, "piqa: samples of other items than those of results.json"),
-        (other_bytes, "scripts: samples whose bytes are not those of results.json"),
+        (cut, "piqa: the samples are not the items of results.json"),
+        (other_bytes, "scripts: the bytes of the samples do not add up to those of results.json"),
         (tmp_path, "of a finished run"),
         (older, "got one without 'ci95'"),
         (other, "expected results.json as this version writes it, got"),
-        (mixed, "scripts: samples whose nats are not those of results.json"),
+        (mixed, "scripts: the nats of the samples do not add up to those of results.json"),
     ):
         assert main(["report", str(place), "--output", str(tmp_path / "x.html")]) == 2
         error = capsys.readouterr().err

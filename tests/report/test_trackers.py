@@ -11,6 +11,7 @@ from hf_core_bpb.report import trackers
 from hf_core_bpb.report.trackers import check_trackers, track
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_numbers_and_the_recipe_of_a_run(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -48,6 +48,7 @@ def test_nothing_is_known_where_nothing_was_left(tmp_path):
         assert find_trained(write_state(tmp_path, [{"scale/target_tokens": tokens}]), None, PARAMETERS) is None
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_a_training_with_the_callback_carries_its_tokens_into_the_results(tokenizer, tmp_path):
     trainer = make_trainer(
         tmp_path, tokenizer, CoreBpbCallback(TEXTS, bpb_every=2), save_strategy="steps", save_steps=4

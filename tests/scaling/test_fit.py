@@ -25,6 +25,7 @@ def test_a_fit_recovers_the_formula_of_noiseless_runs():
     assert fit.at_bound == ()
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_true_exponent_at_about_their_rate():
     """Of forty sets of noisy runs, 95% intervals of alpha that cover it in fewer than 34 are too narrow."""
     num_covered = 0
@@ -177,6 +178,7 @@ def chinchilla(request):
     return [Run(n := float(row["Model Size"]), float(row["Training FLOP"]) / 6 / n, float(row["loss"])) for row in rows]
 
 
+@pytest.mark.slow
 def test_chinchillas_runs_reproduce_the_refit_of_epoch(chinchilla):
     fit = fit_parametric(chinchilla, drop_highest=5, bootstraps=200, budgets=[5.76e23])
     assert fit.coefficients.alpha == pytest.approx(0.3473, rel=0.01)

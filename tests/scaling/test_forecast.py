@@ -58,6 +58,7 @@ def test_points_before_the_rate_rises_above_0_are_left_out():
     assert forecast.loss == pytest.approx(end, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_last_evaluation_at_about_their_rate():
     """Of thirty noisy curves cut at 80%, 95% intervals that cover the noisy end in fewer than 25 are too narrow."""
     num_covered = 0

@@ -135,6 +135,7 @@ def test_ragged_prefixes_that_are_too_wide_together_are_forwarded_apart_and_each
     assert covered(trie, apart) == list(range(6))
 
 
+@pytest.mark.slow
 def test_deep_nesting_is_planned():
     """Each path branches off the one before it, a token further on."""
     ids = list(range(3000))

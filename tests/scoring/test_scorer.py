@@ -156,6 +156,7 @@ def check_nats(found):
         assert nats == pytest.approx(sum(nats_of(model, one.ids.tolist(), one.start, one.end)), rel=2e-5, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_path):
     parts = run_together(tmp_path, "model = NarrowMemory(build_tiny_model(), 10_000 if rank == 0 else 150)")
     for part in parts:
@@ -166,6 +167,7 @@ def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_pat
     assert parts[1]["warnings"] == []
 
 
+@pytest.mark.slow
 def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_a_whole_one(tmp_path):
     """Otherwise the processes would wait for each other for ever: every forward of FSDP gathers weights from all."""
     parts = run_together(
@@ -235,6 +237,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 def test_a_sharded_model_is_evaluated_on_uneven_batches(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(UNEVEN.format(tests=str(Path(__file__).parents[1])))
@@ -274,6 +277,7 @@ scorer.score(workload(sharing_requests()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_process_that_fails_among_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
     path = tmp_path / "script.py"

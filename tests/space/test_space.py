@@ -228,6 +228,7 @@ def wait_for_text(page, text):
     page.get_by_text(re.compile(text)).filter(visible=True).first.wait_for()
 
 
+@pytest.mark.slow
 def test_the_bits_tab_counts_pasted_bytes_computes_and_shows_errors(open_page):
     page = open_page("bpb")
     wait_for_text(page, r"^0\.9\d+ bits per byte$")
@@ -246,6 +247,7 @@ def test_the_bits_tab_counts_pasted_bytes_computes_and_shows_errors(open_page):
     assert "Traceback" not in page.content()
 
 
+@pytest.mark.slow
 def test_the_planner_tab_computes_plots_and_warns_of_extrapolation(open_page):
     page = open_page("bpb")
     page.get_by_role("tab", name="Compute planner").click()
@@ -268,6 +270,7 @@ def test_the_planner_tab_computes_plots_and_warns_of_extrapolation(open_page):
     assert "Traceback" not in page.content()
 
 
+@pytest.mark.slow
 def test_the_core_tab_opens_first_in_its_space_scores_and_shows_errors(open_page, tmp_path):
     page = open_page("core")
     wait_for_text(page, r"^CORE -?0\.0000 \(v1\), -0\.0281 \(v2\)$")

@@ -1,4 +1,4 @@
-"""The command, run in a process of its own as a user would."""
+"""The command and scripts, run in processes of their own."""
 
 import os
 import subprocess
@@ -8,18 +8,19 @@ from pathlib import Path
 
 
 def program_of(launcher: tuple[str, ...]) -> list[str]:
-    """Return the interpreter, or a launcher in its place, on a port that no other test uses at the same time."""
+    """Return the interpreter, or a launcher in place of it that chooses a free port for several processes."""
     if not launcher:
         return [sys.executable]
-    port = {"torchrun": ["--standalone"], "accelerate": ["--main_process_port", "0"]}[launcher[0]]
-    several = any(name in launcher for name in ("--nproc_per_node", "--num_processes"))
-    where = 1 if launcher[0] == "torchrun" else 2
+    free_port = {"torchrun": ["--standalone"], "accelerate": ["--main_process_port", "0"]}[launcher[0]]
+    has_processes = any(name in launcher for name in ("--nproc_per_node", "--num_processes"))
+    # accelerate's options follow its subcommand.
+    num_first = 1 if launcher[0] == "torchrun" else 2
     program = str(Path(sys.executable).parent / launcher[0])
-    return [program, *launcher[1:where], *(port if several else []), *launcher[where:]]
+    return [program, *launcher[1:num_first], *(free_port if has_processes else []), *launcher[num_first:]]
 
 
 def run_command(*arguments: str, launcher: tuple[str, ...] = (), cwd: Path | None = None, **environment: str):
-    """Return the finished process; `launcher` stands in for the interpreter."""
+    """Run the command and return the finished process; a launcher replaces the interpreter."""
     program = program_of(launcher)
     return subprocess.run(
         [*program, "-m", "hf_core_bpb", *arguments],
@@ -32,7 +33,7 @@ def run_command(*arguments: str, launcher: tuple[str, ...] = (), cwd: Path | Non
 
 
 def run_script(path: Path, launcher: tuple[str, ...] = ()):
-    """Return the finished process of a script."""
+    """Run a script and return the finished process."""
     program = program_of(launcher)
     return subprocess.run(
         [*program, str(path)], capture_output=True, text=True, timeout=300, cwd=path.parent, env=dict(os.environ)

@@ -14,15 +14,15 @@ REVISIONS = {"main": COMMIT, "earlier": "6" * 40}
 
 
 def commit_of(revision: str) -> str | None:
-    """Return the commit that a revision names: a branch known here, or any commit as itself."""
+    """Return the commit of a branch, or a commit id itself; None for an unknown branch."""
     return revision if len(revision) == 40 else REVISIONS.get(revision)
 
 
 class LoopbackHub:
-    """A server on a free port; the next `failures` requests are answered with 503.
+    """A server on a free port.
 
-    The next `stalls` are answered two seconds late, the next `cuts` of files end in the middle. gated: repositories
-    that nobody may read. moved: those whose main is another commit.
+    failures: the number of next requests that are answered with 503; stalls: with two seconds of delay; cuts: of next
+    files that end in the middle. gated: repositories that nobody may read. moved: the commit of main of a repository.
     """
 
     def __init__(self, root: Path) -> None:
@@ -99,9 +99,9 @@ class LoopbackHub:
         if commit is None:
             return send(handler, 404, b"", {"x-error-code": "RevisionNotFound"})
         if verb == "preupload":
-            wanted = [file["path"] for file in json.loads(body)["files"]]
+            names = [file["path"] for file in json.loads(body)["files"]]
             plain = {"uploadMode": "regular", "shouldIgnore": False, "oid": None}
-            return send_json(handler, {"files": [{"path": name, **plain} for name in wanted]})
+            return send_json(handler, {"files": [{"path": name, **plain} for name in names]})
         if verb == "commit":
             return self.commit(handler, folder, body)
         names = sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
@@ -114,27 +114,27 @@ class LoopbackHub:
                 return send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
             return send_json(handler, entries)
         if verb == "paths-info":
-            wanted = json.loads(body)["paths"]
-            return send_json(handler, [describe(folder, name) for name in names if name in wanted])
+            requested = json.loads(body)["paths"]
+            return send_json(handler, [describe(folder, name) for name in names if name in requested])
         facts = {"id": repo, "sha": commit, "private": False, "gated": False, "disabled": False, "tags": []}
         siblings = [{"rfilename": name} for name in names]
         dates = dict.fromkeys(("createdAt", "lastModified"), "2026-01-01T00:00:00.000Z")
         return send_json(handler, {**facts, **dates, "downloads": 0, "likes": 0, "siblings": siblings})
 
-    def create(self, handler: BaseHTTPRequestHandler, wanted: dict[str, str]) -> None:
-        """Make a repository; one that is there is in conflict, as on the Hub."""
-        name = "/".join(filter(None, (wanted.get("organization"), wanted["name"])))
-        kind = wanted.get("type", "model") + "s"
+    def create(self, handler: BaseHTTPRequestHandler, options: dict[str, str]) -> None:
+        """Create a repository; an existing one is a conflict, as on the Hub."""
+        name = "/".join(filter(None, (options.get("organization"), options["name"])))
+        kind = options.get("type", "model") + "s"
         folder = self.root / kind / name
         url = f"{self.endpoint}/{kind}/{name}"
         if folder.is_dir():
             return send_json(handler, {"error": "You already created this repo", "url": url}, 409)
         folder.mkdir(parents=True)
-        self.created.append(wanted)
+        self.created.append(options)
         return send_json(handler, {"url": url, "name": name})
 
     def commit(self, handler: BaseHTTPRequestHandler, folder: Path, body: bytes) -> None:
-        """Write what a commit brings; its lines are a header, files and deletions."""
+        """Write the files of a commit, whose lines are a header, files and deletions."""
         for line in body.splitlines():
             entry = json.loads(line)
             if entry["key"] == "file":
@@ -151,13 +151,13 @@ class LoopbackHub:
             return send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
         content = path.read_bytes()
         headers = {"etag": f'"{sha1(content).hexdigest()}"', "x-repo-commit": commit, "accept-ranges": "bytes"}
-        asked = handler.headers.get("range")
-        if asked is None:
+        byte_range = handler.headers.get("range")
+        if byte_range is None:
             if self.cuts > 0 and handler.command == "GET":
                 self.cuts -= 1
                 return send_half(handler, content, headers)
             return send(handler, 200, content, headers)
-        first, last = asked.removeprefix("bytes=").split("-")
+        first, last = byte_range.removeprefix("bytes=").split("-")
         end = int(last) + 1 if last else len(content)
         headers["content-range"] = f"bytes {first}-{end - 1}/{len(content)}"
         return send(handler, 206, content[int(first) : end], headers)
@@ -174,7 +174,7 @@ def send_json(handler: BaseHTTPRequestHandler, value: object, status: int = 200)
 
 
 def send_half(handler: BaseHTTPRequestHandler, content: bytes, headers: dict[str, str]) -> None:
-    """Promise all of it, send half, and hang up."""
+    """Announce the whole length, send half of it, and close the connection."""
     handler.send_response(200)
     for key, value in {**headers, "content-length": str(len(content))}.items():
         handler.send_header(key, value)

@@ -1,4 +1,4 @@
-"""The published way, one item a forward, written out plainly: what the package's numbers are held against."""
+"""The published evaluation, one item per forward, in plain loops: tests compare the package's numbers with it."""
 
 import random
 
@@ -10,15 +10,15 @@ def logits_of(model, ids):
         return model(torch.tensor([ids]), use_cache=False).logits[0].double()
 
 
+def score_span(model, ids, start, end):
+    """Return the nats of ids[start:end], each from the ids before it, and whether each id is the model's argmax."""
+    logits = logits_of(model, ids)
+    nats = [-torch.log_softmax(logits[t - 1], dim=-1)[ids[t]].item() for t in range(start, end)]
+    return nats, all(logits[t - 1].argmax().item() == ids[t] for t in range(start, end))
+
+
 def nats_of(model, ids, start, end):
-    """Nats of ids[start:end], each from the ids before it, one by one in float64."""
-    logits = logits_of(model, ids)
-    return [-torch.log_softmax(logits[t - 1], dim=-1)[ids[t]].item() for t in range(start, end)]
-
-
-def is_greedy(model, ids, start, end):
-    logits = logits_of(model, ids)
-    return all(logits[t - 1].argmax().item() == ids[t] for t in range(start, end))
+    return score_span(model, ids, start, end)[0]
 
 
 def shared_length(sequences, from_right=False):
@@ -32,7 +32,7 @@ def shared_length(sequences, from_right=False):
 
 
 def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_length):
-    """One item of a bundle-shaped task by nanochat's rules; returns (verdict, nats by option)."""
+    """Return (verdict, nats by option) of one item of a task of a bundle, by nanochat's rules."""
     row = rows[index]
     others = [i for i in range(len(rows)) if i != index]
     shots = [rows[i] for i in random.Random(1234 + index).sample(others, num_fewshot)]
@@ -53,9 +53,10 @@ def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_l
     nats = []
     for sequence, start in zip(sequences, starts, strict=True):
         cut = max(0, len(sequence) - max_length)
-        kept = sequence[cut:]
+        window = sequence[cut:]
         if kind == "language_modeling":
-            return is_greedy(model, kept, start - cut, len(kept)), [nats_of(model, kept, start - cut, len(kept))]
-        nats.append(nats_of(model, kept, start - cut, len(kept)))
+            nats, greedy = score_span(model, window, start - cut, len(window))
+            return greedy, [nats]
+        nats.append(nats_of(model, window, start - cut, len(window)))
     means = [sum(n) / len(n) for n in nats]
     return means.index(min(means)) == row["gold"], nats

@@ -6,7 +6,7 @@ from hf_core_bpb.scoring.workload import build_workload
 
 
 class NarrowMemory(torch.nn.Module):
-    """A model that runs out of memory at more than so many tokens."""
+    """A model that runs out of memory above a number of tokens."""
 
     def __init__(self, inner, most_tokens):
         super().__init__()

@@ -14,7 +14,8 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 from hf_core_bpb import token_bytes
 from hf_core_bpb.tokenization.encode import encode_bare
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+# SentencePiece reads U+2581 as a space.
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\u2581"), max_size=40)
 
 
 def byte_level(add_prefix_space=False, normalizer=None):
@@ -140,6 +141,7 @@ def test_a_custom_tokenizer_whose_tokens_are_bytes_is_supported():
     assert table.num_bytes_V[256] == 0
 
 
+@pytest.mark.slow
 def test_a_vocabulary_of_256_thousand_takes_less_than_a_second():
     from tokenizers import Tokenizer
 
@@ -176,6 +178,7 @@ REAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.filterwarnings("ignore:token_bytes")
 def test_real_tokenizers_are_exact_on_real_text_except_for_the_named_kinds(shared, name):
