@@ -31,11 +31,11 @@ def split_topics(topics: Mapping[str, str]) -> tuple[list[str], list[str]]:
     The reference repeats passages under several topics, so paragraphs of held-out documents are removed from
     the training documents.
     """
-    held_out = [topics[name] for name in sorted(topics) if is_held_out(name)]
-    held_out_paragraphs = {paragraph for text in held_out for paragraph in text.split("\n\n")}
+    validation = [topics[name] for name in sorted(topics) if is_held_out(name)]
+    validation_paragraphs = {paragraph for text in validation for paragraph in text.split("\n\n")}
     training = []
     for name in sorted(topics):
         if not is_held_out(name):
-            paragraphs = [p for p in topics[name].split("\n\n") if p not in held_out_paragraphs]
+            paragraphs = [p for p in topics[name].split("\n\n") if p not in validation_paragraphs]
             training.append("\n\n".join(paragraphs))
-    return training, held_out
+    return training, validation

@@ -126,10 +126,10 @@ def test_a_text_that_is_neither_file_nor_dataset_is_rejected(name):
 def test_held_out_topics_of_the_demo_share_no_paragraph_with_training():
     from hf_core_bpb.data.demo import read_topics, split_topics
 
-    training, held_out = split_topics(read_topics())
+    training, validation = split_topics(read_topics())
     paragraphs = {p for text in training for p in text.split("\n\n")}
-    assert not paragraphs & {p for text in held_out for p in text.split("\n\n")}
-    assert [d.text for d in resolve_texts(TextOptions(source="demo"))[0].documents] == held_out
+    assert not paragraphs & {p for text in validation for p in text.split("\n\n")}
+    assert [d.text for d in resolve_texts(TextOptions(source="demo"))[0].documents] == validation
 
 
 def test_demo_rows_have_the_columns_of_the_hub(package, shared):
