@@ -249,13 +249,13 @@ def check_unchanged(checkout: Path) -> None:
 
 
 def run(mutants: Sequence[Mutant]) -> int:
-    """Try all mutants out, print the test that notices each, and return how many survive."""
+    """Try all mutants out, print the test that notices each, and return the number of survivors."""
     with tempfile.TemporaryDirectory(prefix="hf_core_bpb-mutants-") as folder:
         checkouts: SimpleQueue[Path] = SimpleQueue()
         for number in range(AT_ONCE):
             checkouts.put(copy_checkout(Path(folder) / str(number) / "checkout"))
 
-        def report(mutant: Mutant) -> bool:
+        def survives(mutant: Mutant) -> bool:
             checkout = checkouts.get()
             try:
                 failure = try_out(mutant, checkout)
@@ -266,7 +266,7 @@ def run(mutants: Sequence[Mutant]) -> int:
 
         check_unchanged(Path(folder) / "0" / "checkout")
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            return list(pool.map(report, mutants)).count(False)
+            return sum(pool.map(survives, mutants))
 
 
 def main(names: Sequence[str]) -> int:
