@@ -31,9 +31,9 @@ from hf_core_bpb.evaluation.options import CoreOptions
 from hf_core_bpb.evaluation.resolve import resolve_core
 from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.progress import SilentProgress
-from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
+from hf_core_bpb.scoring.engine import FAST_PATHS, Engine
+from hf_core_bpb.scoring.jobs import Job, Mode
 from hf_core_bpb.scoring.layout import lay_out
-from hf_core_bpb.scoring.plan import Job, Mode
 from hf_core_bpb.scoring.trie import Trie, build_trie
 from hf_core_bpb.types import Request
 
@@ -139,7 +139,7 @@ def score_by_item(model: GPT2LMHeadModel, items: Sequence[Sequence[Request]]) ->
 
 
 class Ours:
-    """The engine with some of its shortcuts."""
+    """The engine with some of its fast paths."""
 
     def __init__(self, model: GPT2LMHeadModel, modes: frozenset[Mode]) -> None:
         self.engine = Engine(model, modes)
@@ -348,7 +348,7 @@ def main() -> None:
     parts = args.parts.split(",")
     model = build_model()
     lm = wrap(model, AutoTokenizer.from_pretrained(args.tokenizer), name="gpt2-small-shape")
-    ours, plain, counter = Ours(model, SHORTCUTS), Ours(model, frozenset()), Counter()
+    ours, plain, counter = Ours(model, FAST_PATHS), Ours(model, frozenset()), Counter()
 
     def prepare(limit: int, tasks: list[str]) -> PreparedCore:
         return prepare_core(

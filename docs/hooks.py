@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hf_core_bpb.cli.subcommands import COMMANDS
+
 import hf_core_bpb
 from hf_core_bpb.cli.main import build_parser
-from hf_core_bpb.cli.subcommands import COMMANDS
 
 OPTIONS_MARK = "<!-- options of every command -->"
 API_MARK = "<!-- every name of the package root -->"

@@ -11,7 +11,7 @@ from hf_core_bpb.errors import InputError, RunError
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
 from hf_core_bpb.progress import SilentProgress
 from hf_core_bpb.scoring import probe as probes
-from hf_core_bpb.scoring.engine import SHORTCUTS, Engine
+from hf_core_bpb.scoring.engine import FAST_PATHS, Engine
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request, Work
@@ -58,8 +58,8 @@ SILENTLY_WRONG = [
 
 def score(engine, requests, batch_tokens=300, probe=True):
     trie = build_trie(requests)
-    while probe and (untried := engine.untried(engine.plan(trie, batch_tokens), 70)):
-        engine.settle([engine.try_out(untried, 70)], 70)
+    while probe and (untried := engine.unverified(engine.plan(trie, batch_tokens), 70)):
+        engine.apply_verdicts([engine.verify(untried, 70)], 70)
     scored, work, finished = engine.score(requests, trie, engine.plan(trie, batch_tokens), SilentProgress())
     assert finished
     return scored, work
@@ -82,10 +82,10 @@ def test_every_shortcut_that_is_admitted_scores_as_plain_forwards_do_and_the_oth
     model = build_tiny_model(architecture)
     requests = sharing_requests()
     check(model, requests, score(Engine(model, frozenset()), requests)[0])
-    for mode in sorted(SHORTCUTS):
+    for mode in sorted(FAST_PATHS):
         engine = Engine(model, frozenset({mode}))
-        assert engine.untried(engine.plan(build_trie(requests), 300), 70) == [mode]
-        refused = engine.settle([engine.try_out([mode], 70)], 70)
+        assert engine.unverified(engine.plan(build_trie(requests), 300), 70) == [mode]
+        refused = engine.apply_verdicts([engine.verify([mode], 70)], 70)
         assert bool(refused) == (mode not in HOLDS[architecture]), refused
         if not refused:
             check(model, requests, score(engine, requests)[0])
@@ -109,17 +109,17 @@ def test_right_losses_are_ten_times_inside_of_what_is_allowed_and_wrong_ones_ten
     model = shrunk(build_tiny_model(architecture), weights)
     probe = probes.Probe(model, probes.random_requests(model, probes.probe_length(model, 80)))
     head = probes.choose_head(model)
-    for mode in sorted(SHORTCUTS):
+    for mode in sorted(FAST_PATHS):
         try:
-            structure, rounding = probe.deviations(head, mode)
+            structure, rounding = probe.errors(head, mode)
         except (InputError, RuntimeError, TypeError, ValueError):
             assert mode not in HOLDS[architecture]
             continue
         if mode in HOLDS[architecture]:
-            assert 10 * structure.share <= structure.allowed
-            assert 10 * rounding.share <= rounding.allowed
+            assert 10 * structure.relative <= structure.allowed
+            assert 10 * rounding.relative <= rounding.allowed
         else:
-            assert structure.share >= 10 * structure.allowed
+            assert structure.relative >= 10 * structure.allowed
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "phi3", "qwen3_next", "gpt_oss", "mamba2"])
@@ -147,9 +147,9 @@ def test_a_model_that_float64_cannot_run_is_judged_in_its_own_dtype(monkeypatch)
     model = build_tiny_model("jamba")
     monkeypatch.setattr(probes, "can_widen", lambda _model: False)
     probe = probes.Probe(model, probes.random_requests(model, 48))
-    (rounding,) = probe.deviations("masked", "prefix")
-    assert rounding.share > 10 * rounding.allowed == 10 * 5e-5
-    assert "off by up to" in probe.failure("masked", "prefix")
+    (rounding,) = probe.errors("masked", "prefix")
+    assert rounding.relative > 10 * rounding.allowed == 10 * 5e-5
+    assert "failed the accuracy check" in probe.failure("masked", "prefix")
     assert probe.failure("masked", "full") is None
 
 
@@ -162,18 +162,18 @@ def test_what_the_probe_refuses_for_its_losses_is_wrong_indeed(architecture, mod
         abs(scored[n].total_nats - sum(nats_of(model, r.ids.tolist(), r.start, r.end))) for n, r in enumerate(requests)
     ]
     assert max(errors) > 0.01
-    assert "off by up to" in Engine(model).try_out([mode], 70)[mode]
+    assert "failed the accuracy check" in Engine(model).verify([mode], 70)[mode]
 
 
 def test_a_shortcut_is_tried_anew_where_requests_outgrow_a_window():
     """Within 48 tokens a window of 64 hides nothing, and a cache of sliding layers holds all of a prefix."""
     model = build_tiny_model("gemma2", window=64)
     engine = Engine(model)
-    assert engine.settle([engine.try_out(["prefix+tree"], 60)], 60) == {}
+    assert engine.apply_verdicts([engine.verify(["prefix+tree"], 60)], 60) == {}
     jobs = engine.plan(build_trie(sharing_requests()), 300)
-    assert "prefix+tree" not in engine.untried(jobs, 64)
-    assert "prefix+tree" in engine.untried(jobs, 65)
-    assert list(engine.settle([engine.try_out(["prefix+tree"], 65)], 65)) == ["prefix+tree"]
+    assert "prefix+tree" not in engine.unverified(jobs, 64)
+    assert "prefix+tree" in engine.unverified(jobs, 65)
+    assert list(engine.apply_verdicts([engine.verify(["prefix+tree"], 65)], 65)) == ["prefix+tree"]
 
 
 def test_heads_are_replayed_where_that_is_exact_else_masked_else_whole():
@@ -261,7 +261,7 @@ def test_results_do_not_depend_on_the_budget_or_the_order_of_requests():
     assert {order[n]: sums for n, sums in scored.items()} == expected
 
 
-@pytest.mark.parametrize("modes", [frozenset(), SHORTCUTS])
+@pytest.mark.parametrize("modes", [frozenset(), FAST_PATHS])
 def test_requests_on_both_sides_of_a_change_of_factors_are_scored_as_each_alone(modes):
     """Options that end behind 80 tokens, with a prompt of 78: in one batch all would get the factors of the longest."""
     rng = np.random.default_rng(4)
@@ -270,7 +270,7 @@ def test_requests_on_both_sides_of_a_change_of_factors_are_scored_as_each_alone(
     requests += [request(draw(rng, n), 1) for n in (76, 77, 78, 79, 80, 82, 83, 84)]
     model = build_tiny_model("phi3")
     engine = Engine(model, modes)
-    tries = engine.tries(requests)
+    tries = engine.build_tries(requests)
     assert len(tries) == 2
     scored = {}
     for trie in tries:
@@ -322,8 +322,8 @@ def test_a_head_that_cannot_choose_or_chooses_wrong_is_run_whole(wrapper):
 def test_a_model_without_a_configuration_is_scored_plainly():
     inner = build_tiny_model()
     engine = Engine(WholeLogits(inner))
-    refused = engine.settle([engine.try_out(SHORTCUTS, 60)], 60)
-    assert set(refused) == set(SHORTCUTS)
+    refused = engine.apply_verdicts([engine.verify(FAST_PATHS, 60)], 60)
+    assert set(refused) == set(FAST_PATHS)
     check(inner, sharing_requests(), score(engine, sharing_requests())[0])
 
 
@@ -404,7 +404,7 @@ def test_a_model_whose_losses_do_not_depend_on_context_admits_no_shortcut_and_is
     weights = model.get_output_embeddings().weight.detach().clone()
     with torch.no_grad():
         model.get_output_embeddings().weight.zero_()
-    failures = Engine(model).try_out(SHORTCUTS, 60)
+    failures = Engine(model).verify(FAST_PATHS, 60)
     assert all("do not depend on their context" in failure for failure in failures.values())
     with torch.no_grad():
         model.get_output_embeddings().weight.copy_(weights)
@@ -430,7 +430,7 @@ def test_a_window_that_counts_the_columns_of_a_tree_is_found():
     prompt = draw(rng, 12)
     requests = [request(prompt + draw(rng, 20), 12) for _ in range(12)]
     scorer = Scorer(model, 2048)
-    with pytest.warns(UserWarning, match="Fast path 'tree' disabled for .*: its losses are off"):
+    with pytest.warns(UserWarning, match="Fast path 'tree' disabled for .*: it failed the accuracy check"):
         scored = scorer.score(build_workload({"a": lambda: requests}))
     check(model, requests, dict(enumerate(scored.sums["a"])))
 
@@ -466,7 +466,7 @@ def test_spans_that_end_early_are_on_the_side_of_what_is_forwarded():
     ids = np.array(draw(rng, 87), dtype=np.int32)
     requests = [Request(ids, 40, 77, 1), request(draw(rng, 87), 1)]
     engine = Engine(model)
-    tries = engine.tries(requests)
+    tries = engine.build_tries(requests)
     assert [trie.longest for trie in tries] == [76, 86]
     scored = {}
     for trie in tries:

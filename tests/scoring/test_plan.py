@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hf_core_bpb.scoring.plan import Costs, Job, Row, Step, cut_batches, plan_jobs, share_out
+from hf_core_bpb.scoring.batches import cut_batches
+from hf_core_bpb.scoring.jobs import Costs, Job, Row, Step, assign_jobs
+from hf_core_bpb.scoring.plan import plan_jobs
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request
 
@@ -130,7 +132,7 @@ def test_ragged_prefixes_that_are_too_wide_together_are_forwarded_apart_and_each
     trie = build_trie(requests)
     (together,) = plan_jobs(trie, 10_000, costs, frozenset({"prefix"}))
     assert (together.num_columns, together.num_tokens) == (148, 2 * 90 + 6 * 58)
-    apart = plan_jobs(trie, 10_000, costs, frozenset({"prefix"}), most_columns=100)
+    apart = plan_jobs(trie, 10_000, costs, frozenset({"prefix"}), max_columns=100)
     assert sorted((job.num_columns, job.num_tokens) for job in apart) == [(94, 90 + 3 * 4), (98, 40 + 3 * 58)]
     assert covered(trie, apart) == list(range(6))
 
@@ -152,7 +154,7 @@ def job_of(tokens):
 def test_shares_hold_every_job_once_and_differ_by_no_more_than_the_largest(lengths, num_processes):
     costs = Costs(0.0, 0.0, 0.0)
     loads = [0.0] * num_processes
-    shares = share_out([job_of(n) for n in lengths], costs, loads)
+    shares = assign_jobs([job_of(n) for n in lengths], costs, loads)
     assert sorted(job.num_tokens for share in shares for job in share) == sorted(lengths)
     assert loads == [sum(job.num_tokens for job in share) for share in shares]
     assert max(loads) - min(loads) <= max(lengths)
@@ -162,7 +164,7 @@ def test_the_largest_jobs_are_dealt_first_and_what_a_process_has_already_counts(
     """By hand: 6, 5, 4, 3, 2 over two processes are 6+3+2 and 5+4, or, the first having 10, 4+2 and 6+5+3."""
     costs = Costs(0.0, 0.0, 0.0)
     jobs = [job_of(n) for n in (2, 3, 4, 5, 6)]
-    shares = share_out(jobs, costs, [0.0, 0.0])
+    shares = assign_jobs(jobs, costs, [0.0, 0.0])
     assert [sorted(job.num_tokens for job in share) for share in shares] == [[2, 3, 6], [4, 5]]
-    shares = share_out(jobs, costs, [10.0, 0.0])
+    shares = assign_jobs(jobs, costs, [10.0, 0.0])
     assert [sorted(job.num_tokens for job in share) for share in shares] == [[2, 4], [3, 5, 6]]

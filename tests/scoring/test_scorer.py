@@ -42,7 +42,7 @@ def check(requests, scored):
 def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
     requests = sharing_requests()
     narrow = Scorer(NarrowMemory(build_tiny_model(), 100), 400)
-    with pytest.warns(UserWarning, match="a forward ran out of memory: continuing with `batch_tokens`") as caught:
+    with pytest.warns(UserWarning, match="a forward pass ran out of memory: continuing with `batch_tokens`") as caught:
         scored = narrow.score(workload(requests))
     messages = [str(w.message) for w in caught if "continuing" in str(w.message)]
     assert [message.rsplit(" ", 1)[1] for message in messages] == ["200", "100"]
@@ -67,9 +67,9 @@ def test_a_refused_shortcut_is_named_once_with_the_reason(tokenizer):
         lm.score(workload(sharing_requests()))
     assert lm.score(workload(sharing_requests())).work.forwards > 0
     messages = [str(w.message) for w in caught if "Fast path" in str(w.message)]
-    assert len(messages) == len(lm.engine.refused) == len(set(messages)) >= 1
+    assert len(messages) == len(lm.engine.disabled) == len(set(messages)) >= 1
     assert all(m.startswith("Fast path '") for m in messages)
-    assert any("off by up to" in m for m in messages)
+    assert any("failed the accuracy check" in m for m in messages)
     assert lm.engine.describe() == "full; head replayed"
 
 
@@ -203,7 +203,7 @@ def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
     lm._engine = Engine(model, frozenset({"tree"}), "masked")
     model.forward = narrow
     scored = lm.score(build_workload({"a": lambda: requests}))
-    assert "tree" in lm.engine.used
+    assert "tree" in lm.engine.used_modes
     for one, sums in zip(requests, scored.sums["a"], strict=True):
         expected = nats_of(build_tiny_model(), one.ids.tolist(), one.start, one.end)
         assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5)

@@ -24,8 +24,8 @@ def test_every_request_lies_along_the_path_that_hosts_it_and_no_path_is_a_prefix
     paths = [path.tolist() for path in trie.paths]
     assert paths == sorted(paths)
     assert not any(a == b[: len(a)] for a in paths for b in paths if a is not b)
-    assert sorted(number for numbers in trie.hosted for number in numbers) == list(range(len(sequences)))
-    for path, numbers in zip(paths, trie.hosted, strict=True):
+    assert sorted(number for numbers in trie.request_indices for number in numbers) == list(range(len(sequences)))
+    for path, numbers in zip(paths, trie.request_indices, strict=True):
         for number in numbers:
             assert sequences[number][:-1] == path[: len(sequences[number]) - 1]
 
@@ -35,7 +35,7 @@ def test_by_hand():
     trie = build_trie([request(ids) for ids in ([1, 2, 9], [1, 2, 3, 9], [1, 2, 4, 9], [1, 2, 4, 8])])
     assert [path.tolist() for path in trie.paths] == [[1, 2, 3], [1, 2, 4]]
     assert trie.shared == (0, 2)
-    assert [sorted(numbers) for numbers in trie.hosted] == [[0, 1], [2, 3]]
+    assert [sorted(numbers) for numbers in trie.request_indices] == [[0, 1], [2, 3]]
     assert trie.num_tokens == 4
 
 
@@ -52,4 +52,4 @@ def test_ids_behind_the_last_span_of_a_shared_array_are_not_forwarded():
 
 def test_some_of_the_requests_can_be_chosen():
     trie = build_trie([request([n, 5, 6]) for n in range(4)], [3, 1])
-    assert trie.hosted == ((1,), (3,))
+    assert trie.request_indices == ((1,), (3,))
