@@ -46,7 +46,7 @@ def python(code, folder, **environment):
 
 
 @pytest.mark.parametrize("place", ["root", "path", "id"])
-def test_both_metrics_load_from_the_root_by_path_and_by_id_after_installing(tmp_path, pytestconfig, place, package):
+def test_both_metrics_load_from_the_repository_by_path_and_by_id(tmp_path, pytestconfig, place, package):
     home = {"HF_HOME": str(tmp_path / "home"), "HF_EVALUATE_OFFLINE": "1"}
     names = ["hf_core_bpb/bpb", "hf_core_bpb/core"]
     # The root of a checkout, of which only the package is there: tests are run on what is installed.
@@ -70,7 +70,7 @@ def test_both_metrics_load_from_the_root_by_path_and_by_id_after_installing(tmp_
     assert found == pytest.approx([3.5 / math.log(2) / 5, (0.5 - 0.25) / 0.75])
 
 
-def test_an_id_that_was_installed_before_is_the_newest_after_installing_again(tmp_path, package):
+def test_installing_again_replaces_an_older_metric(tmp_path, package):
     home = {"HF_HOME": str(tmp_path / "home"), "HF_EVALUATE_OFFLINE": "1"}
     install = [sys.executable, "-m", "hf_core_bpb", "install-metric", "bpb"]
     options = {"cwd": tmp_path, "env": os.environ | home, "capture_output": True, "text": True, "timeout": 300}
@@ -85,7 +85,7 @@ def test_an_id_that_was_installed_before_is_the_newest_after_installing_again(tm
     assert finished.returncode == 0, finished.stderr
 
 
-def test_sums_of_batches_are_divided_once(bpb):
+def test_bits_per_byte_is_the_ratio_of_summed_nats_and_bytes(bpb):
     bpb.add_batch(predictions=ROWS[:1])
     bpb.add_batch(nats=[1.5], bytes=[4], tokens=[2], characters=[4])
     found = bpb.compute()
@@ -135,7 +135,7 @@ def test_texts_are_scored_by_a_model_in_memory_or_by_id_that_is_loaded_once(bpb,
     assert "stride:8" in strided["signature"]
 
 
-def test_combined_metrics_are_kept_apart_by_name(tmp_path, bpb):
+def test_combined_metrics_are_distinguished_by_name(tmp_path, bpb):
     other = evaluate.load(hf_core_bpb.metric_path("bpb"), cache_dir=str(tmp_path / "other"))
     both = evaluate.combine({"first": bpb, "second": other})
     both.add_batch(predictions=ROWS)
@@ -151,7 +151,7 @@ def test_results_are_saved_as_json(tmp_path, bpb):
     assert saved["signature"] == found["signature"]
 
 
-def test_two_processes_add_and_the_first_computes(tmp_path):
+def test_the_first_process_computes_the_rows_of_all_processes(tmp_path):
     code = """
 import json, sys, evaluate, hf_core_bpb
 rank = int(sys.argv[1])
@@ -204,7 +204,7 @@ print(json.dumps([bpb.compute(), core.compute()]))
         ({"nats": [1.0, 2.0], "bytes": [3]}, "expected columns of one length, got 2 nats, 1 bytes"),
     ],
 )  # fmt: skip
-def test_what_bpb_cannot_use_is_refused_in_words_and_the_metric_goes_on(bpb, hub, options, message):
+def test_bpb_rejects_invalid_input_and_remains_usable(bpb, hub, options, message):
     with pytest.raises(ValueError, match=message):
         bpb.compute(**options)
     # Of what was refused nothing is left; but for what only shows when it is computed, which stays to be added to.
@@ -212,7 +212,7 @@ def test_what_bpb_cannot_use_is_refused_in_words_and_the_metric_goes_on(bpb, hub
     assert bpb.compute(predictions=ROWS)["bytes"] == 9
 
 
-def test_what_was_added_stays_where_a_computation_fails(bpb, hub, monkeypatch):
+def test_added_texts_remain_after_a_failed_computation(bpb, hub, monkeypatch):
     from hf_core_bpb import api
 
     bpb.add_batch(predictions=["The river ran to the sea."])
@@ -237,7 +237,7 @@ def test_what_was_added_stays_where_a_computation_fails(bpb, hub, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["generator", "tuple", "numpy", "torch", "pandas", "dataset"])
-def test_columns_of_any_library_are_taken(bpb, kind):
+def test_columns_of_any_library_are_accepted(bpb, kind):
     import numpy as np
     import pandas as pd
     import torch
@@ -258,7 +258,7 @@ def test_columns_of_any_library_are_taken(bpb, kind):
         bpb.compute(predictions=frame)
 
 
-def test_single_rows_go_through_combined_metrics(tmp_path, bpb, core):
+def test_single_rows_can_be_added_to_combined_metrics(tmp_path, bpb, core):
     both = evaluate.combine({"bpb": bpb})
     both.add(prediction={"nats": 3.5, "bytes": 5})
     assert both.compute()["bpb"] == pytest.approx(3.5 / math.log(2) / 5)
@@ -282,7 +282,7 @@ os._exit(0)
 """
 
 
-def test_a_metric_computes_where_it_is_called_whatever_was_launched(tmp_path, hub):
+def test_a_metric_computes_on_the_calling_process_alone(tmp_path, hub):
     from support.command import run_script
 
     path = tmp_path / "script.py"
@@ -317,7 +317,7 @@ def test_core_of_answers_is_the_mean_of_centered_accuracies(core):
     assert found["signature"] == f"core|answers|baselines:v1|version:{hf_core_bpb.__version__}"
 
 
-def test_core_of_published_accuracies_is_the_published_one(core, shared):
+def test_core_of_published_accuracies_equals_the_published_core(core, shared):
     golden = json.loads((shared / "golden" / "core_published.json").read_text())["models"][0]
     for version in ("v1", "v2"):
         found = core.compute(accuracies=golden["accuracy"], baselines=version)
@@ -326,7 +326,7 @@ def test_core_of_published_accuracies_is_the_published_one(core, shared):
         assert found["core_by_baselines"][version] == found["core"]
 
 
-def test_core_of_a_model_is_that_of_evaluate_core(core, hub):
+def test_core_of_a_model_equals_evaluate_core(core, hub):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained("tiny"), AutoModelForCausalLM.from_pretrained("tiny").eval()
@@ -360,13 +360,13 @@ def test_core_of_a_model_is_that_of_evaluate_core(core, hub):
         ({"model_id": "tiny", "suite": "core-12"}, "expected one of core-11, core-22"),
     ],
 )  # fmt: skip
-def test_what_core_cannot_use_is_refused_in_words_and_the_metric_goes_on(core, hub, options, message):
+def test_core_rejects_invalid_input_and_remains_usable(core, hub, options, message):
     with pytest.raises(ValueError, match=message):
         core.compute(**options)
     assert core.compute(accuracies={"piqa": 0.75})["core"] == 0.5
 
 
-def test_the_example_of_each_metric_s_description_runs(bpb, core):
+def test_the_example_in_each_metric_s_description_runs(bpb, core):
     import doctest
 
     for metric in (bpb, core):
@@ -377,7 +377,7 @@ def test_the_example_of_each_metric_s_description_runs(bpb, core):
         assert doctest.DocTestRunner().run(parsed).failed == 0
 
 
-def test_the_interval_of_bpb_holds_the_truth_at_its_rate():
+def test_the_interval_of_bpb_covers_the_true_value_at_its_rate():
     """Of 400 sets of 12 documents, whose ratio of expectations is 1 / ln 2, 92 to 98 % of intervals hold it."""
     import numpy as np
 
@@ -392,7 +392,7 @@ def test_the_interval_of_bpb_holds_the_truth_at_its_rate():
     assert 0.92 <= held / 400 <= 0.98
 
 
-def test_of_few_documents_no_interval_is_claimed():
+def test_fewer_than_five_documents_have_no_interval():
     four = [Scored(total_nats=1.0 + i, num_bytes=10) for i in range(4)]
     assert bpb_ci95(four) is None
     assert bpb_ci95([*four, *[Scored(total_nats=1.0, num_bytes=0)] * 50]) is None

@@ -89,12 +89,12 @@ def test_the_sum_does_not_depend_on_the_token_budget_or_the_order_of_documents(t
         (["fine", None], r"texts\[1\]: expected text or a list of token ids, got NoneType"),
     ],
 )
-def test_texts_that_are_none_are_refused(tokenizer, tiny_model, texts, message):
+def test_invalid_texts_are_rejected(tokenizer, tiny_model, texts, message):
     with pytest.raises(InputError, match=message):
         bits_per_byte(tiny_model, tokenizer, texts)
 
 
-def test_the_signature_names_what_the_number_depends_on(tokenizer, tiny_model):
+def test_the_signature_names_everything_that_bits_per_byte_depends_on(tokenizer, tiny_model):
     signature = bits_per_byte(tiny_model, tokenizer, ["the sea"], max_length=16).signature
     assert signature.startswith("bpb|text:sha256:")
     assert "|first:bos|max-length:16|dtype:float32|documents:alone|stride:16|version:" in signature

@@ -19,7 +19,7 @@ def load(shared, name):
 
 
 @pytest.mark.parametrize("name", ["gpt2-mini", "stories260K"])
-def test_document_likelihoods_are_those_of_lm_evaluation_harness(shared, name):
+def test_document_likelihoods_equal_those_of_lm_evaluation_harness(shared, name):
     golden = json.loads((shared / "golden" / "lm_eval_rolling.json").read_text())["models"][name]
     model, tokenizer = load(shared, name)
     for file, expected in golden["documents"].items():
@@ -46,7 +46,7 @@ def golden_lines(shared, folder, name):
     return [json.loads(line) for line in (shared / "golden" / folder / f"{name}.jsonl").read_text().splitlines()]
 
 
-def test_core_22_has_the_spans_nats_verdicts_and_core_of_nanochat(shared):
+def test_core_22_equals_nanochat_in_spans_nats_verdicts_and_core(shared):
     model, tokenizer = load(shared, "gpt2-mini")
     result = evaluate_core(model, tokenizer, "core-22", source="bundle", bundle=shared / "bundle", limit=50)
     summary = json.loads((shared / "golden" / "nanochat-gpt2-mini" / "summary.json").read_text())
@@ -62,7 +62,7 @@ def test_core_22_has_the_spans_nats_verdicts_and_core_of_nanochat(shared):
     assert result.core == pytest.approx(summary["core"], abs=1e-12)
 
 
-def test_core_22_has_the_nats_verdicts_and_core_of_llm_foundry(shared):
+def test_core_22_equals_llm_foundry_in_nats_verdicts_and_core(shared):
     model, tokenizer = load(shared, "gpt2-mini")
     result = evaluate_core(
         model, tokenizer, "core-22", source="bundle", bundle=shared / "bundle", protocol="dclm", limit=40
@@ -100,7 +100,7 @@ IN_BOTH = ["openbook_qa", "winogrande", "lambada_openai", "squad", "hellaswag", 
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
-def test_hub_rows_become_the_bundle_s_text_and_gold_but_for_its_known_defects(shared, name):
+def test_hub_rows_equal_the_bundle_except_for_its_known_defects(shared, name):
     import pyarrow.parquet as parquet
 
     task = {task.name: task for task in list_tasks()}[name]

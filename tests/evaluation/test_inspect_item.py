@@ -21,7 +21,7 @@ from hf_core_bpb.types import Scored
 
 @pytest.mark.parametrize("protocol", ["nanochat", "dclm"])
 @pytest.mark.parametrize("task", ["piqa", "winogrande", "squad"])
-def test_an_item_s_tokens_add_up_to_what_a_run_scores(tiny_model, tokenizer, task, protocol):
+def test_the_tokens_of_an_inspected_item_sum_to_its_score_in_a_run(tiny_model, tokenizer, task, protocol):
     lm = wrap(tiny_model, tokenizer)
     run = resolve_core(CoreOptions(tasks=[task], source="demo", protocol=protocol))
     result, _ = run_core(lm, Scorer(lm.model), run)
@@ -63,7 +63,7 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
         (["nope", "--index", "0"], "nope"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line(capsys, arguments, message):
+def test_invalid_options_of_tasks_show_are_rejected_in_one_line(capsys, arguments, message):
     assert main(["tasks", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -74,7 +74,7 @@ def test_what_cannot_be_shown_is_one_line(capsys, arguments, message):
 OPTIONS = (Scored(6.0, 3, 4), Scored(5.0, 1, 10), Scored(7.0, 4, 2))
 
 
-def test_the_three_rules_choose_by_hand():
+def test_the_three_decision_rules_choose_by_sum_token_and_byte():
     assert [choose(OPTIONS, rule) for rule in ("sum", "token", "byte")] == [1, 2, 1]
     assert choose((Scored(2.0, 1, 1), Scored(2.0, 1, 1)), "sum") == 0
 
@@ -92,7 +92,7 @@ def test_accuracies_by_rule_and_gold_s_bits_by_hand():
     assert core.gold_bits_per_byte == pytest.approx((1 + 1.5) / math.log(2) / 2)
 
 
-def test_accuracies_by_rule_are_means_over_categories():
+def test_accuracies_by_rule_are_averaged_over_categories():
     (task,) = (task for task in list_tasks() if task.name == "arc_easy")
     categories = ("a", "a", "a", "b")
     items = tuple(

@@ -48,7 +48,7 @@ def sample(strata, verdicts, precision):
 
 @pytest.mark.parametrize("accuracies", [SMALL, GOOD, NEVER], ids=["small", "good", "never right"])
 @pytest.mark.parametrize(("precision", "most"), [(0.05, 0.03), (0.02, 0.12), (0.01, 0.28)])
-def test_samples_hold_core_of_all_items_at_their_rate_and_spare_most(accuracies, precision, most):
+def test_intervals_of_samples_cover_full_core_at_their_rate_with_few_items(accuracies, precision, most):
     assert measure(SIZES, BASELINES, accuracies, precision) < most
 
 
@@ -57,7 +57,7 @@ def test_samples_hold_core_of_all_items_at_their_rate_and_spare_most(accuracies,
     [([2000] * 11, [0.05] * 11, 0.01), ([5000], [0.1], 0.05), ([1000] * 3, [0.9] * 3, 0.03)],
     ids=["seldom right", "a single task", "mostly right"],
 )
-def test_what_seldom_happens_does_not_end_a_sample_too_soon(sizes, accuracies, precision):
+def test_rare_answers_do_not_end_a_sample_too_early(sizes, accuracies, precision):
     assert measure(sizes, [0.0] * len(sizes), accuracies, precision) < 0.25
 
 
@@ -89,7 +89,7 @@ def test_the_half_width_is_that_of_a_stratified_sample_without_replacement():
     assert half_width(strata, [50, 10], [100, 40]) == 0.0
 
 
-def test_more_is_drawn_where_the_accuracy_counts_more_and_varies_more():
+def test_tasks_with_larger_weight_and_variance_get_more_items():
     strata = [Stratum("a", range(10**6), 0.5), Stratum("b", range(10**6), 0.25), Stratum("c", range(30), 1.0)]
     # Chances of 1/2 and 1/10: weight x sqrt(p (1 - p)) is 0.25 and 0.075. (right + 2) / (drawn + 4): 996 drawn.
     # The two items that are left of the last one are what is uncertain most.
@@ -102,7 +102,7 @@ def test_more_is_drawn_where_the_accuracy_counts_more_and_varies_more():
     assert next_sizes(strata, [498, 98, 14], [996, 996, 28], 0.1) is None
 
 
-def test_every_task_has_an_order_of_its_own_that_stays():
+def test_every_task_has_a_fixed_random_order():
     assert draw_order(range(6), "piqa ") == draw_order(range(6), "piqa ")
     assert sorted(draw_order(range(1000), "piqa ")) == list(range(1000))
     assert draw_order(range(1000), "piqa ") != draw_order(range(1000), "boolq ")
@@ -142,7 +142,7 @@ def whole(bundle, tokenizer):
     return evaluate_core(build_tiny_model(), tokenizer, **options(bundle))
 
 
-def test_a_sample_is_the_beginning_of_each_task_s_order_scored_as_in_the_whole_run(whole, bundle, tokenizer):
+def test_a_sample_is_the_start_of_each_task_s_order_with_the_scores_of_a_full_run(whole, bundle, tokenizer):
     found = evaluate_core(build_tiny_model(), tokenizer, precision=0.05, **options(bundle))
     orders = {name: draw_order(range(len(TASKS[name][3])), f"{name} ") for name in TASKS}
     strata = [Stratum(name, orders[name], 1 / (3 * (0.8 if name == "sums" else 1.0))) for name in TASKS]
@@ -165,7 +165,7 @@ def test_a_sample_is_the_beginning_of_each_task_s_order_scored_as_in_the_whole_r
     assert whole.sample is None
 
 
-def test_categories_are_drawn_from_by_themselves_and_weigh_alike(tokenizer, tmp_path):
+def test_categories_are_separate_strata_of_equal_weight(tokenizer, tmp_path):
     rows = [{**row, "category": "rare" if number % 4 == 0 else "common"} for number, row in enumerate(TASKS["sums"][3])]
     bundle = write_bundle(tmp_path / "b", {"sums": (*TASKS["sums"][:3], rows)})
     config = bundle / "core.yaml"
@@ -186,7 +186,7 @@ def test_categories_are_drawn_from_by_themselves_and_weigh_alike(tokenizer, tmp_
     assert found.sample.half_width == pytest.approx(half_width(strata, right, sizes))
 
 
-def test_what_is_not_finite_in_a_later_round_is_named_by_its_own_item(tokenizer, tmp_path):
+def test_a_non_finite_item_of_a_later_round_is_named_by_its_index(tokenizer, tmp_path):
     rows = [{"context": f"number {n} and the river ran to", "continuation": "the sea"} for n in range(200)]
     asked = {"tasks": ["words"], "source": "bundle", "bundle": tmp_path / "b", "max_length": 128}
     write_bundle(tmp_path / "b", {"words": ("language_modeling", 0, " ", rows)})
@@ -205,14 +205,14 @@ def test_what_is_not_finite_in_a_later_round_is_named_by_its_own_item(tokenizer,
         evaluate_core(model, tokenizer, precision=0.001, **asked)
 
 
-def test_a_precision_that_only_all_items_reach_scores_all_and_gives_the_same_core(whole, bundle, tokenizer):
+def test_a_precision_that_needs_all_items_gives_the_core_of_a_full_run(whole, bundle, tokenizer):
     found = evaluate_core(build_tiny_model(), tokenizer, precision=1e-9, **options(bundle))
     assert found.num_items == 423
     assert found.sample.half_width == 0.0
     assert found.core == whole.core
 
 
-def test_the_command_says_what_was_used_and_goes_on_where_it_was_killed(bundle, tmp_path):
+def test_a_sampled_run_reports_its_items_and_resumes_after_a_kill(bundle, tmp_path):
     arguments = ("--eval", "core", "--tasks", ",".join(TASKS), "--bundle", str(bundle), "--precision", "0.05")
     arguments += ("--max-length", "128", "--batch-tokens", "256")
     finished = run_command(*arguments, "--output", str(tmp_path / "whole"), **ONE_THREAD)
@@ -240,7 +240,7 @@ def test_the_command_says_what_was_used_and_goes_on_where_it_was_killed(bundle, 
     assert results_of(tmp_path / "killed") == results_of(tmp_path / "whole")
 
 
-def test_sampled_runs_are_compared_on_what_both_have_scored(tmp_path, capsys):
+def test_sampled_runs_are_compared_on_the_items_that_both_scored(tmp_path, capsys):
     from hf_core_bpb.results.folder import RunFolder
 
     for name, places, right in (("a", range(300), 2), ("b", range(100, 400), 3)):
@@ -258,7 +258,7 @@ def test_sampled_runs_are_compared_on_what_both_have_scored(tmp_path, capsys):
     assert [found["core"][key] for key in ("before", "after", "difference")] == [0.0, 0.5, 0.5]
 
 
-def test_the_callback_samples_the_same_items_first_every_time(bundle, tokenizer, tmp_path):
+def test_the_callback_samples_items_in_the_same_order_every_time(bundle, tokenizer, tmp_path):
     callback = CoreBpbCallback(
         core_every=2, core_precision=0.08, tasks=list(TASKS), source="bundle", bundle=bundle, max_length=128
     )
@@ -276,12 +276,12 @@ def test_the_callback_samples_the_same_items_first_every_time(bundle, tokenizer,
 
 
 @pytest.mark.parametrize("precision", [0, -0.1, 1, float("nan")])
-def test_a_precision_that_is_none_is_refused(bundle, tokenizer, precision):
+def test_a_precision_outside_zero_to_one_is_rejected(bundle, tokenizer, precision):
     with pytest.raises(InputError, match="--precision: expected half an interval of CORE, above 0 and below 1, got"):
         evaluate_core(build_tiny_model(), tokenizer, precision=precision, **options(bundle))
 
 
-def test_a_precision_is_of_core(capsys):
+def test_a_precision_without_core_is_rejected(capsys):
     assert main(["--eval", "bpb", "--precision", "0.1"]) == 2
     assert "--precision: expected --eval to hold core, got --eval bpb" in capsys.readouterr().err
     with pytest.raises(InputError, match="expected core_every with core_precision, got none"):

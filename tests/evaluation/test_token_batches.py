@@ -31,7 +31,7 @@ def naive_bpb(model, tokenizer, ids):
     return nats / math.log(2) / sum(len(text.encode()) for text in TEXTS)
 
 
-def test_labels_and_pairs_give_the_plain_sums(tiny_model, tokenizer, rows):
+def test_batches_of_labels_masks_and_pairs_equal_naive_sums(tiny_model, tokenizer, rows):
     ids, padded = rows
     x = torch.tensor(padded)
     labels = torch.where(torch.arange(x.shape[1]) < torch.tensor([[len(r)] for r in ids]), x, -100)
@@ -45,7 +45,7 @@ def test_labels_and_pairs_give_the_plain_sums(tiny_model, tokenizer, rows):
     assert evaluate_bpb(tiny_model, pairs, table) == pytest.approx(expected, rel=1e-5)
 
 
-def test_bytes_by_id_leave_out_ids_of_none(tiny_model, tokenizer, rows):
+def test_bytes_may_be_a_list_or_a_tensor(tiny_model, tokenizer, rows):
     x = torch.tensor(rows[1])
     table = token_bytes(tokenizer)
     expected = evaluate_bpb(tiny_model, [(x[:, :-1], x[:, 1:])], table)
@@ -53,7 +53,7 @@ def test_bytes_by_id_leave_out_ids_of_none(tiny_model, tokenizer, rows):
         assert evaluate_bpb(tiny_model, [(x[:, :-1], x[:, 1:])], plain) == expected
 
 
-def test_steps_bound_what_is_taken_from_an_endless_source(tiny_model, tokenizer, rows):
+def test_steps_limits_the_batches_of_an_endless_source(tiny_model, tokenizer, rows):
     x = torch.tensor(rows[1])
 
     def endless():
@@ -65,7 +65,7 @@ def test_steps_bound_what_is_taken_from_an_endless_source(tiny_model, tokenizer,
     assert evaluate_bpb(tiny_model, endless(), table, steps=3) == pytest.approx(once, rel=1e-12)
 
 
-def test_mixed_scripts_are_the_same_number_by_text_by_batches_and_by_command(hub, tokenizer, tmp_path):
+def test_texts_batches_and_the_command_give_the_same_bits_per_byte(hub, tokenizer, tmp_path):
     """The same tokens: documents packed, with BOS between, in windows of sixteen and in rows of sixteen."""
     model = AutoModelForCausalLM.from_pretrained("tiny")
     stream = [i for text in TEXTS for i in [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]]
@@ -91,7 +91,7 @@ def test_mixed_scripts_are_the_same_number_by_text_by_batches_and_by_command(hub
     assert by_command["documents"] == len(TEXTS)
 
 
-def test_the_space_in_front_of_each_document_is_not_counted():
+def test_the_leading_space_of_each_document_is_not_counted():
     made = sentencepiece_bpe()
     model = build_tiny_model("llama")
     ids = [i for text in TEXTS for i in [made.bos_token_id, *made.encode(text, add_special_tokens=False)]]
@@ -116,7 +116,7 @@ def test_the_space_in_front_of_each_document_is_not_counted():
         ([(torch.ones(1, 513), torch.ones(1, 513))], "batches[0]: expected at most the model's 512 positions, got 513"),
     ],
 )
-def test_batches_that_do_not_fit_are_refused(tiny_model, tokenizer, batches, message):
+def test_invalid_batches_are_rejected(tiny_model, tokenizer, batches, message):
     with pytest.raises(InputError) as caught:
         evaluate_bpb(tiny_model, batches, token_bytes(tokenizer))
     assert message in str(caught.value)
@@ -142,7 +142,7 @@ os._exit(0)
 """
 
 
-def test_processes_bring_unequal_shares_and_agree(hub, tmp_path):
+def test_processes_with_different_numbers_of_batches_get_the_same_result(hub, tmp_path):
     path = tmp_path / "script.py"
     path.write_text(TWO_PROCESSES)
     alone = run_script(path)

@@ -76,7 +76,7 @@ def naive_nats(model, tokenizer):
     ],
     ids=["device map", "attention", "remote code", "compiled"],
 )
-def test_the_way_a_model_is_loaded_changes_no_number_and_is_in_the_signature(
+def test_loading_options_change_no_numbers_and_are_in_the_signature(
     folder, tokenizer, tmp_path, monkeypatch, options, said
 ):
     compiled = []
@@ -96,7 +96,7 @@ def test_the_way_a_model_is_loaded_changes_no_number_and_is_in_the_signature(
     assert compiled == ([{"dynamic": True}] if "--compile" in options else [])
 
 
-def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warning(
+def test_compile_is_disabled_with_a_warning_if_it_changes_logits(
     folder, tokenizer, tmp_path, monkeypatch, capsys
 ):
     def miscompile(function, **_):
@@ -167,7 +167,7 @@ def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_wer
     assert wrong in capsys.readouterr().err
 
 
-def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, capsys, monkeypatch):
+def test_the_batch_size_is_in_the_signature_if_numbers_depend_on_it(folder, tmp_path, capsys, monkeypatch):
     options = ["--quantization", "8bit", "--batch-tokens", "64"]
     assert main(command_of(folder, tmp_path / "run", *options)) == 0
     assert (
@@ -187,7 +187,7 @@ def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, caps
     assert "unfinished run (batch-tokens 64, now 32)" in capsys.readouterr().err
 
 
-def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
+def test_an_adapter_scores_as_in_peft(folder, tokenizer, tmp_path, capsys):
     from peft import LoraConfig, get_peft_model
 
     wanted = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
@@ -218,7 +218,7 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     assert "--adapter: no adapter_model.safetensors at" in capsys.readouterr().err
 
 
-def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folder, tmp_path, capsys, monkeypatch):
+def test_a_run_does_not_resume_with_other_loading_options(folder, tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -230,7 +230,7 @@ def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folde
     assert main(command_of(folder, tmp_path / "run")) == 0
 
 
-def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
+def test_the_digest_of_a_folder_changes_with_its_weights_but_not_its_readme(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
     (tmp_path / "README.md").write_text("before")
@@ -241,7 +241,7 @@ def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
     assert loading.digest_weights(tmp_path) != before
 
 
-def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder, hub, tmp_path, capsys):
+def test_an_adapter_and_a_tokenizer_of_the_hub_are_pinned_by_commit(folder, hub, tmp_path, capsys):
     from peft import LoraConfig, get_peft_model
 
     adapted = get_peft_model(build_tiny_model("llama"), LoraConfig(r=4, target_modules=["q_proj"]))
@@ -258,7 +258,7 @@ def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder
     assert wrong in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_tokenizer_of_a_folder_is_pinned_by_its_files(folder, tmp_path):
+def test_a_tokenizer_in_a_folder_is_pinned_by_a_digest_of_its_files(folder, tmp_path):
     shutil.copytree(folder / "plain", tmp_path / "other")
     files = ("tokenizer.json", "tokenizer_config.json")
     assert {path.name for path in (tmp_path / "other").glob("*token*")} == set(files)
@@ -268,7 +268,7 @@ def test_a_tokenizer_of_a_folder_is_pinned_by_its_files(folder, tmp_path):
     assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
 
-def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, tokenizer, tmp_path, capsys):
+def test_files_that_lack_weights_are_rejected_with_the_first_missing_name(folder, tokenizer, tmp_path, capsys):
     from peft import LoraConfig, get_peft_model
     from safetensors.torch import load_file, save_file
 
@@ -289,7 +289,7 @@ def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, toke
     assert "--adapter: the files at" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer, tmp_path):
+def test_a_gguf_file_scores_as_the_model_it_was_converted_from(folder, tokenizer, tmp_path):
     model = build_tiny_model("llama")
     write_gguf(tmp_path / "model.gguf", model)
     tokens = ["--tokenizer", str(folder / "plain")]
@@ -301,7 +301,7 @@ def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer,
     assert nats_in(tmp_path / "again") == nats_in(tmp_path / "run")
 
 
-def test_a_gguf_file_of_the_hub_is_pinned_by_its_commit(folder, hub, tmp_path):
+def test_a_gguf_file_of_the_hub_is_pinned_by_commit(folder, hub, tmp_path):
     place = hub.root / "models" / "owner" / "gguf"
     place.mkdir()
     model = build_tiny_model("llama")
@@ -312,7 +312,7 @@ def test_a_gguf_file_of_the_hub_is_pinned_by_its_commit(folder, hub, tmp_path):
     assert json.loads((tmp_path / "run" / "results.json").read_text())["model"]["revision"] == "5" * 40
 
 
-def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, tokenizer, tmp_path):
+def test_a_model_offloaded_to_disk_scores_as_in_memory(folder, tokenizer, tmp_path):
     from transformers import AutoModelForCausalLM
 
     places = {
@@ -327,7 +327,7 @@ def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, toke
 
 
 @pytest.mark.parametrize("way", ["tensor parallel", "FSDP", "accelerate launch"])
-def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, tokenizer, tmp_path, way):
+def test_a_model_spread_over_two_processes_scores_as_on_one(folder, tokenizer, tmp_path, way):
     options = ["--tp-plan", "auto"] if way == "tensor parallel" else []
     launcher = ("accelerate", "launch", "--num_processes", "2", "--use_fsdp") if way == "accelerate launch" else TWO
     environment = {"OMP_NUM_THREADS": "1"} | (
@@ -354,7 +354,7 @@ def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, toke
     assert one["core"]["core"] == two["core"]["core"]
 
 
-def test_code_that_comes_with_a_model_runs_with_the_flag_alone(folder, tokenizer, tmp_path, capsys):
+def test_remote_code_runs_only_with_its_flag(folder, tokenizer, tmp_path, capsys):
     shutil.copytree(folder / "plain", tmp_path / "own")
     trace = tmp_path / "ran"
     path = tmp_path / "own" / "config.json"
@@ -375,7 +375,7 @@ def test_code_that_comes_with_a_model_runs_with_the_flag_alone(folder, tokenizer
     assert "|remote-code:yes|" in json.loads((tmp_path / "b" / "results.json").read_text())["signature"]
 
 
-def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
+def test_pickled_weights_load_only_if_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
     assert main(command_of(folder, tmp_path / "a", model="pickled")) == 2
     assert "; pickled weights need --allow-pickle" in capsys.readouterr().err
     assert main(command_of(folder, tmp_path / "a", "--allow-pickle", model="pickled")) == 0
@@ -408,7 +408,7 @@ def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, t
         (["--adapter", "./nowhere"], "--adapter: expected"),
     ],
 )
-def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys, options, message):
+def test_loading_options_that_cannot_work_are_rejected_in_one_line(folder, hub, tmp_path, capsys, options, message):
     assert main(command_of(folder, tmp_path / "run", *options)) == 2
     error = capsys.readouterr().err.splitlines()
     assert message in error[-1]
@@ -435,7 +435,7 @@ def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys,
         ({"quantization": "8bit", "gguf_file": "a"}, 1, False, "expected unquantized weights, got a GGUF"),
     ],
 )
-def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loaded(
+def test_loading_options_that_exclude_each_other_are_rejected(
     monkeypatch, options, processes, fsdp, message
 ):
     monkeypatch.setattr(loading, "process_group", lambda: OneProcess(torch.device("cpu"), num_processes=processes))
@@ -453,7 +453,7 @@ def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loa
         (["--gguf-file", "a.gguf"], "gguf", "gguf"),
     ],
 )
-def test_what_is_not_installed_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
+def test_a_missing_package_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
     monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else name)
     assert main(command_of(folder, tmp_path / "run", *options)) == 2
     assert f"{package} is not installed: pip install 'hf_core_bpb[{extra}]'" in capsys.readouterr().err
@@ -481,7 +481,7 @@ def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path,
         assert "model: expected" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_process_that_cannot_load_the_model_ends_all_with_its_words(folder, tmp_path):
+def test_if_one_process_cannot_load_the_model_all_end_with_its_message(folder, tmp_path):
     shutil.copytree(folder / "plain", tmp_path / "own")
     path = tmp_path / "own" / "config.json"
     own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
@@ -500,7 +500,7 @@ def test_a_process_that_cannot_load_the_model_ends_all_with_its_words(folder, tm
     assert "got: no room for me" in finished.stderr
 
 
-def test_options_of_a_model_need_one(capsys):
+def test_options_of_a_model_require_a_model(capsys):
     for option in ("--compile", "--trust-remote-code", "--allow-pickle"):
         assert main([option]) == 2
         assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
@@ -509,7 +509,7 @@ def test_options_of_a_model_need_one(capsys):
         assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
 
 
-def test_a_model_whose_own_code_fails_is_named_with_what_it_said(tokenizer):
+def test_an_error_in_a_model_s_code_is_reported_with_its_message(tokenizer):
     class Broken(torch.nn.Module):
         def __init__(self):
             super().__init__()

@@ -78,7 +78,7 @@ def check(model, requests, scored, tolerance=3e-3):
 
 
 @pytest.mark.parametrize("architecture", sorted(HOLDS))
-def test_every_shortcut_that_is_admitted_scores_as_plain_forwards_do_and_the_others_are_refused(architecture):
+def test_correct_fast_paths_score_as_plain_forwards_and_wrong_ones_are_disabled(architecture):
     model = build_tiny_model(architecture)
     requests = sharing_requests()
     check(model, requests, score(Engine(model, frozenset()), requests)[0])
@@ -104,7 +104,7 @@ def shrunk(model, factor):
 
 @pytest.mark.parametrize("weights", [1.0, 0.07])
 @pytest.mark.parametrize("architecture", sorted(HOLDS))
-def test_right_losses_are_ten_times_inside_of_what_is_allowed_and_wrong_ones_ten_times_outside(architecture, weights):
+def test_errors_of_correct_and_wrong_fast_paths_are_ten_times_away_from_the_limit(architecture, weights):
     """Also at the weights of an untrained model, where wrong losses are off by as little as 1e-7 nats."""
     model = shrunk(build_tiny_model(architecture), weights)
     probe = probes.Probe(model, probes.random_requests(model, probes.probe_length(model, 80)))
@@ -123,7 +123,7 @@ def test_right_losses_are_ten_times_inside_of_what_is_allowed_and_wrong_ones_ten
 
 
 @pytest.mark.parametrize("architecture", ["gpt2", "phi3", "qwen3_next", "gpt_oss", "mamba2"])
-def test_float64_reaches_every_layer_and_leaves_the_model_as_it_was(architecture):
+def test_float64_reaches_every_layer_and_does_not_change_the_model(architecture):
     """Losses of 90 tokens: beyond 80 Phi-3 replaces its rotary factors."""
     model = build_tiny_model(architecture)
     ids = torch.from_numpy(np.random.default_rng(2).integers(0, 400, (1, 90)))
@@ -141,7 +141,7 @@ def test_float64_reaches_every_layer_and_leaves_the_model_as_it_was(architecture
     assert torch.allclose(wide[:, -3:], cast, rtol=1e-11, atol=1e-11)
 
 
-def test_a_model_that_float64_cannot_run_is_judged_in_its_own_dtype(monkeypatch):
+def test_a_model_that_cannot_run_in_float64_is_checked_in_its_dtype(monkeypatch):
     assert can_widen(build_tiny_model())
     assert not can_widen(build_tiny_model().to("meta"))
     model = build_tiny_model("jamba")
@@ -154,7 +154,7 @@ def test_a_model_that_float64_cannot_run_is_judged_in_its_own_dtype(monkeypatch)
 
 
 @pytest.mark.parametrize(("architecture", "mode"), SILENTLY_WRONG)
-def test_what_the_probe_refuses_for_its_losses_is_wrong_indeed(architecture, mode):
+def test_fast_paths_that_fail_the_check_give_wrong_losses(architecture, mode):
     model = build_tiny_model(architecture)
     requests = sharing_requests()
     scored, _ = score(Engine(model, frozenset({mode})), requests, probe=False)
@@ -165,7 +165,7 @@ def test_what_the_probe_refuses_for_its_losses_is_wrong_indeed(architecture, mod
     assert "failed the accuracy check" in Engine(model).verify([mode], 70)[mode]
 
 
-def test_a_shortcut_is_tried_anew_where_requests_outgrow_a_window():
+def test_a_fast_path_is_verified_again_when_requests_exceed_a_window():
     """Within 48 tokens a window of 64 hides nothing, and a cache of sliding layers holds all of a prefix."""
     model = build_tiny_model("gemma2", window=64)
     engine = Engine(model)
@@ -176,7 +176,7 @@ def test_a_shortcut_is_tried_anew_where_requests_outgrow_a_window():
     assert list(engine.apply_verdicts([engine.verify(["prefix+tree"], 65)], 65)) == ["prefix+tree"]
 
 
-def test_heads_are_replayed_where_that_is_exact_else_masked_else_whole():
+def test_the_cheapest_correct_head_is_chosen():
     assert Engine(build_tiny_model("gemma2")).forward.headed.head == "replayed"
     assert Engine(build_tiny_model("granite")).forward.headed.head == "replayed"
     # OPT's forward goes past its base model to the decoder inside it.
@@ -197,14 +197,14 @@ def test_every_head_gives_the_same_losses(architecture, head):
         assert work.head_rows == work.forward_tokens
 
 
-def test_a_replayed_head_leaves_the_model_as_it_was():
+def test_a_replayed_head_does_not_change_the_model():
     model = build_tiny_model()
     before = dict(model.transformer.__dict__)
     score(Engine(model, head="replayed"), sharing_requests())
     assert model.transformer.__dict__ == before
 
 
-def test_more_rows_than_a_piece_of_logits_are_read_piece_by_piece(monkeypatch):
+def test_logits_larger_than_a_chunk_are_read_in_chunks(monkeypatch):
     from hf_core_bpb.scoring import head
 
     monkeypatch.setattr(head, "_CHUNK_ELEMENTS", 3 * 400)
@@ -233,7 +233,7 @@ def test_tokens_forwards_and_head_rows_are_counted():
     assert work == Work(forwards=2, forward_tokens=30 + 3 * 5, head_rows=1 + 3 + 1 + 5)
 
 
-def test_options_of_one_token_are_one_row_and_one_head_row():
+def test_options_of_one_token_share_one_row_and_one_head_row():
     requests = [request([5, 6, 7, option], 3) for option in range(50)]
     _, work = score(Engine(build_tiny_model(), frozenset(), "masked"), requests)
     assert work == Work(forwards=1, forward_tokens=3, head_rows=1)
@@ -262,7 +262,7 @@ def test_results_do_not_depend_on_the_budget_or_the_order_of_requests():
 
 
 @pytest.mark.parametrize("modes", [frozenset(), FAST_PATHS])
-def test_requests_on_both_sides_of_a_change_of_factors_are_scored_as_each_alone(modes):
+def test_requests_on_both_sides_of_a_rotary_factor_change_score_as_alone(modes):
     """Options that end behind 80 tokens, with a prompt of 78: in one batch all would get the factors of the longest."""
     rng = np.random.default_rng(4)
     prompt = draw(rng, 78)
@@ -278,7 +278,7 @@ def test_requests_on_both_sides_of_a_change_of_factors_are_scored_as_each_alone(
     check(model, requests, scored)
 
 
-def test_a_greedy_continuation_is_seen():
+def test_greedy_is_true_only_if_every_token_is_the_argmax():
     model = build_tiny_model()
     ids = [5, 6, 7]
     for _ in range(4):
@@ -309,7 +309,7 @@ class WrongPositions(WholeLogits):
 
 
 @pytest.mark.parametrize("wrapper", [WholeLogits, WrongPositions])
-def test_a_head_that_cannot_choose_or_chooses_wrong_is_run_whole(wrapper):
+def test_a_head_without_correct_logits_to_keep_runs_on_all_positions(wrapper):
     inner = build_tiny_model()
     requests = sharing_requests()
     engine = Engine(wrapper(inner), frozenset())
@@ -319,7 +319,7 @@ def test_a_head_that_cannot_choose_or_chooses_wrong_is_run_whole(wrapper):
     assert work.head_rows == work.forward_tokens
 
 
-def test_a_model_without_a_configuration_is_scored_plainly():
+def test_a_model_without_a_configuration_is_scored_by_plain_forwards():
     inner = build_tiny_model()
     engine = Engine(WholeLogits(inner))
     refused = engine.apply_verdicts([engine.verify(FAST_PATHS, 60)], 60)
@@ -327,7 +327,7 @@ def test_a_model_without_a_configuration_is_scored_plainly():
     check(inner, sharing_requests(), score(engine, sharing_requests())[0])
 
 
-def test_scoring_leaves_the_model_in_the_mode_it_was_in():
+def test_scoring_restores_the_training_mode_of_every_module():
     model = build_tiny_model()
     model.train()
     model.transformer.h[0].eval()
@@ -343,7 +343,7 @@ def test_dropout_is_off_while_scoring():
     assert score(Engine(model), sharing_requests())[0] == expected
 
 
-def test_non_finite_logits_fail_in_words():
+def test_non_finite_logits_raise_a_clear_error():
     model = build_tiny_model()
     with torch.no_grad():
         model.transformer.ln_f.weight.fill_(float("nan"))
@@ -351,7 +351,7 @@ def test_non_finite_logits_fail_in_words():
         score(Engine(model), sharing_requests())
 
 
-def test_a_model_that_looks_ahead_is_refused():
+def test_a_model_that_looks_ahead_is_rejected():
     from transformers import AutoConfig, BertForMaskedLM
 
     config = AutoConfig.for_model(
@@ -388,7 +388,7 @@ def test_nats_are_summed_in_float64():
     assert scored[0].total_nats != float(np.sum(nats_N.astype(np.float32), dtype=np.float32))
 
 
-def test_losses_keep_the_digits_that_a_logsumexp_of_large_logits_would_lose():
+def test_losses_of_large_logits_are_precise():
     from hf_core_bpb.scoring.forward import read_losses
 
     logits_NxV = torch.tensor([[3000.0, 2999.5, 2990.25], [-3000.0, -2999.0, -3001.0]])
@@ -398,7 +398,7 @@ def test_losses_keep_the_digits_that_a_logsumexp_of_large_logits_would_lose():
     assert greedy_M.tolist() == [True, False, False]
 
 
-def test_a_model_whose_losses_do_not_depend_on_context_admits_no_shortcut_and_is_tried_again():
+def test_no_fast_path_is_verified_while_losses_do_not_depend_on_the_context():
     """With a head of zeros every shortcut seems right; once trained, Jamba's are wrong."""
     model = build_tiny_model("jamba")
     weights = model.get_output_embeddings().weight.detach().clone()
@@ -412,7 +412,7 @@ def test_a_model_whose_losses_do_not_depend_on_context_admits_no_shortcut_and_is
     check(model, requests, score(Engine(model), requests)[0])
 
 
-def test_a_window_that_counts_the_columns_of_a_tree_is_found():
+def test_trees_wider_than_a_window_of_columns_are_disabled():
     """GPT-Neo's local attention: paths of 32 tokens, trees of hundreds, a window of 64."""
     from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
@@ -459,7 +459,7 @@ def test_a_vocabulary_of_one_or_two_ids_is_scored():
         check(model, requests, score(Engine(model), requests)[0])
 
 
-def test_spans_that_end_early_are_on_the_side_of_what_is_forwarded():
+def test_requests_are_split_at_the_factor_change_by_forwarded_tokens():
     """Of 87 ids only 76 are forwarded, short of the 80 where factors change; with a longer one or alone."""
     rng = np.random.default_rng(6)
     model = build_tiny_model("phi3")

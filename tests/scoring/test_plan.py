@@ -40,7 +40,7 @@ def every_cut(count):
     st.integers(1, 100),
     st.sampled_from([0.0, 5.0, 24.0]),
 )
-def test_batches_are_cut_where_padding_and_forwards_cost_least(lengths, budget, per_batch):
+def test_batches_are_cut_at_the_lowest_cost_of_padding_and_forwards(lengths, budget, per_batch):
     def fits(cuts):
         return all(end - begin == 1 or (end - begin) * lengths[begin] <= budget for begin, end in cuts)
 
@@ -51,7 +51,7 @@ def test_batches_are_cut_where_padding_and_forwards_cost_least(lengths, budget, 
     assert cost(lengths, cuts, per_batch) == pytest.approx(least)
 
 
-def test_batches_hold_no_more_cached_tokens_than_five_budgets():
+def test_batches_with_cached_tokens_are_limited_to_five_budgets():
     """Rows of 10 tokens on a prefix of 490: 500 each, so that ten fit five times 1,000."""
     assert cut_batches([10] * 25, 1000, 1000.0, cached=490) == [(0, 5), (5, 15), (15, 25)]
     assert cut_batches([10] * 25, 1000, 1000.0) == [(0, 25)]
@@ -65,7 +65,7 @@ def covered(trie, jobs):
 
 @pytest.mark.parametrize("modes", MODES)
 @given(seed=st.integers(0, 10_000), budget=st.sampled_from([1, 30, 200, 5000]))
-def test_every_path_is_in_one_row_within_the_budget_and_only_allowed_modes_are_used(modes, seed, budget):
+def test_plans_cover_every_path_once_within_the_budget_in_allowed_modes(modes, seed, budget):
     rng = np.random.default_rng(seed)
     requests = [r for _ in range(4) for r in item(rng, int(rng.integers(1, 60)), rng.integers(1, 9, 3).tolist())]
     trie = build_trie(requests)
@@ -94,7 +94,7 @@ def test_long_prompts_are_cached_short_ones_are_trees_and_those_without_options_
     assert tokens_of(item(rng, 12, [5, 5]), frozenset({"prefix"})) == ({"full"}, 2 * 16, 20)
 
 
-def test_shots_of_a_subject_are_forwarded_once_for_all_its_questions():
+def test_the_shots_of_a_subject_are_forwarded_once_for_all_questions():
     rng = np.random.default_rng(0)
     subject = rng.integers(0, 1000, 500).tolist()
     requests = []
@@ -105,14 +105,14 @@ def test_shots_of_a_subject_are_forwarded_once_for_all_its_questions():
     assert tokens_of(requests, EVERY) == ({"prefix"}, 6500, 6500)
 
 
-def test_the_longest_forwards_come_first():
+def test_the_longest_forwards_run_first():
     rng = np.random.default_rng(0)
     requests = [r for n in (30, 300, 100, 700) for r in item(rng, n, [4, 4])]
     sizes = [job.num_tokens for job in plan_jobs(build_trie(requests), 100, COSTS, EVERY)]
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_a_prefix_with_many_batches_is_shared_out():
+def test_a_prefix_with_many_batches_is_split_into_several_jobs():
     """By hand: 400 questions of 100 tokens are 40 budgets of 1,000; a prefix serves 16 at a time."""
     rng = np.random.default_rng(0)
     subject = rng.integers(0, 1000, 50).tolist()
@@ -124,7 +124,7 @@ def test_a_prefix_with_many_batches_is_shared_out():
     assert sorted(job.num_tokens for job in jobs) == [50 + 80 * 100, 50 + 160 * 100, 50 + 160 * 100]
 
 
-def test_ragged_prefixes_that_are_too_wide_together_are_forwarded_apart_and_each_once():
+def test_prefixes_that_are_too_wide_together_are_forwarded_separately():
     """By hand: 90 + 4 and 40 + 58 tokens fit 100 columns, padded together they are 90 + 58."""
     rng = np.random.default_rng(0)
     requests = [*item(rng, 90, [5, 5, 5]), *item(rng, 40, [59, 59, 59])]
@@ -151,7 +151,7 @@ def job_of(tokens):
 
 
 @given(LENGTHS, st.integers(1, 5))
-def test_shares_hold_every_job_once_and_differ_by_no_more_than_the_largest(lengths, num_processes):
+def test_every_job_is_assigned_once_and_loads_differ_by_at_most_the_largest_job(lengths, num_processes):
     costs = Costs(0.0, 0.0, 0.0)
     loads = [0.0] * num_processes
     shares = assign_jobs([job_of(n) for n in lengths], costs, loads)

@@ -39,7 +39,7 @@ def check(requests, scored):
 
 
 @pytest.mark.filterwarnings("ignore:Fast path .* disabled for NarrowMemory")
-def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
+def test_the_budget_is_halved_when_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
     requests = sharing_requests()
     narrow = Scorer(NarrowMemory(build_tiny_model(), 100), 400)
     with pytest.warns(UserWarning, match="a forward pass ran out of memory: continuing with `batch_tokens`") as caught:
@@ -53,7 +53,7 @@ def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(
 
 
 @pytest.mark.filterwarnings("ignore:Fast path .* disabled for NarrowMemory")
-def test_a_single_row_that_memory_cannot_hold_fails_in_words(tokenizer):
+def test_a_single_row_that_exceeds_memory_raises_a_clear_error(tokenizer):
     with (
         pytest.warns(UserWarning, match="out of memory"),
         pytest.raises(RunError, match="out of memory in a forward pass of 6[0-9] tokens: CUDA out of memory"),
@@ -61,7 +61,7 @@ def test_a_single_row_that_memory_cannot_hold_fails_in_words(tokenizer):
         Scorer(NarrowMemory(build_tiny_model(), 50), 400).score(workload(sharing_requests()))
 
 
-def test_a_refused_shortcut_is_named_once_with_the_reason(tokenizer):
+def test_each_disabled_fast_path_is_reported_once_with_the_reason(tokenizer):
     lm = Scorer(build_tiny_model("rwkv"))
     with pytest.warns(UserWarning, match="disabled for RwkvForCausalLM") as caught:
         lm.score(workload(sharing_requests()))
@@ -73,7 +73,7 @@ def test_a_refused_shortcut_is_named_once_with_the_reason(tokenizer):
     assert lm.engine.describe() == "full; head replayed"
 
 
-def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(tokenizer):
+def test_a_prepared_run_scores_another_checkpoint_without_tokenizing_again(tokenizer):
     class Counting:
         def __init__(self):
             self.calls = 0
@@ -102,7 +102,7 @@ def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(toke
     assert counting.calls == calls
 
 
-def test_a_budget_fits_half_of_the_free_memory():
+def test_the_budget_is_the_power_of_two_that_fits_half_of_the_free_memory():
     # 16 GiB free, 1 MiB a token: 8,192 fit half of it. Powers of two, 1,024 to 65,536.
     assert fitting_tokens(2**34, 2**20) == 8192
     assert fitting_tokens(2**34 - 1, 2**20) == 4096
@@ -110,7 +110,7 @@ def test_a_budget_fits_half_of_the_free_memory():
     assert fitting_tokens(2**40, 2**10) == 65536
 
 
-def test_on_a_cpu_the_budget_is_the_fastest_one_measured(tiny_model):
+def test_the_budget_on_a_cpu_is_2048_tokens(tiny_model):
     assert auto_batch_tokens(tiny_model, "replayed") == 2048
 
 
@@ -156,7 +156,7 @@ def check_nats(found):
         assert nats == pytest.approx(sum(nats_of(model, one.ids.tolist(), one.start, one.end)), rel=2e-5, abs=2e-4)
 
 
-def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_path):
+def test_all_processes_halve_the_budget_when_one_runs_out_of_memory(tmp_path):
     parts = run_together(tmp_path, "model = NarrowMemory(build_tiny_model(), 10_000 if rank == 0 else 150)")
     for part in parts:
         check_nats(part)
@@ -166,7 +166,7 @@ def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_pat
     assert parts[1]["warnings"] == []
 
 
-def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_a_whole_one(tmp_path):
+def test_all_processes_call_a_sharded_model_equally_often_and_score_as_unsharded(tmp_path):
     """Otherwise the processes would wait for each other for ever: every forward of FSDP gathers weights from all."""
     parts = run_together(
         tmp_path,
@@ -186,7 +186,7 @@ def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_
 
 
 @pytest.mark.filterwarnings("ignore:.*ran out of memory")
-def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
+def test_a_tree_that_exceeds_memory_is_split_into_paths(tokenizer):
     model = build_tiny_model()
     plain = model.forward
 
@@ -275,7 +275,7 @@ scorer.score(workload(sharing_requests()))
 
 
 @pytest.mark.parametrize("failing", [0, 1])
-def test_a_process_that_fails_among_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
+def test_a_failure_during_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
     path = tmp_path / "script.py"
     path.write_text(BREAKING.format(tests=str(Path(__file__).parents[1]), failing=failing))
     began = time.monotonic()

@@ -30,7 +30,7 @@ def test_every_request_lies_along_the_path_that_hosts_it_and_no_path_is_a_prefix
             assert sequences[number][:-1] == path[: len(sequences[number]) - 1]
 
 
-def test_by_hand():
+def test_paths_shared_tokens_and_request_indices_of_four_requests():
     """ab, abc and abd have a, ab and the two ends; options of one token have the same path."""
     trie = build_trie([request(ids) for ids in ([1, 2, 9], [1, 2, 3, 9], [1, 2, 4, 9], [1, 2, 4, 8])])
     assert [path.tolist() for path in trie.paths] == [[1, 2, 3], [1, 2, 4]]
@@ -39,7 +39,7 @@ def test_by_hand():
     assert trie.num_tokens == 4
 
 
-def test_ids_beyond_two_bytes_are_kept_and_ordered():
+def test_ids_of_more_than_two_bytes_sort_by_value():
     trie = build_trie([request([70_000, 1, 0]), request([3, 1, 0]), request([250_000, 1, 0])])
     assert [path.tolist() for path in trie.paths] == [[3, 1], [70_000, 1], [250_000, 1]]
 
@@ -50,6 +50,6 @@ def test_ids_behind_the_last_span_of_a_shared_array_are_not_forwarded():
     assert [path.tolist() for path in trie.paths] == [list(range(6))]
 
 
-def test_some_of_the_requests_can_be_chosen():
+def test_a_trie_of_selected_requests_has_only_these():
     trie = build_trie([request([n, 5, 6]) for n in range(4)], [3, 1])
     assert trie.request_indices == ((1,), (3,))
