@@ -1,4 +1,4 @@
-"""The whole way for CORE, from the Hub's rows to verdicts, against a plain loop over the same rows."""
+"""CORE from rows to verdicts, against a naive loop over the same rows."""
 
 import pytest
 from support.bundles import write_bundle
@@ -68,12 +68,12 @@ def test_every_item_of_every_kind_agrees_with_a_plain_loop(tiny_model, tokenizer
     )
     centered = []
     for name, (kind, shots, delimiter, rows) in BUNDLE_ROWS.items():
-        taken = select_items(kind, rows, limit)
+        selected = select_items(kind, rows, limit)
         items = result.tasks[name].items
-        assert len(items) == len(taken)
+        assert len(items) == len(selected)
         verdicts = []
         for index, item in enumerate(items):
-            correct, nats = score_item(tiny_model, tokenize, kind, taken, index, shots, delimiter, max_length)
+            correct, nats = score_item(tiny_model, tokenize, kind, selected, index, shots, delimiter, max_length)
             assert item.correct == correct
             assert [option.num_tokens for option in item.options] == [len(n) for n in nats]
             assert [option.total_nats for option in item.options] == pytest.approx([sum(n) for n in nats], rel=1e-4)
@@ -86,9 +86,9 @@ def test_every_item_of_every_kind_agrees_with_a_plain_loop(tiny_model, tokenizer
 
 def test_results_do_not_depend_on_the_token_budget(tiny_model, tokenizer, bundle):
     options = {"tasks": ["sums", "names"], "source": "bundle", "bundle": bundle}
-    one, many = (evaluate_core(tiny_model, tokenizer, batch_tokens=n, **options) for n in (1, 5000))
+    small, large = (evaluate_core(tiny_model, tokenizer, batch_tokens=n, **options) for n in (1, 5000))
     for name in options["tasks"]:
-        for a, b in zip(one.tasks[name].items, many.tasks[name].items, strict=True):
+        for a, b in zip(small.tasks[name].items, large.tasks[name].items, strict=True):
             assert (a.prediction, a.correct) == (b.prediction, b.correct)
             assert [o.total_nats for o in a.options] == pytest.approx([o.total_nats for o in b.options], rel=1e-5)
 

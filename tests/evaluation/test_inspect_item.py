@@ -1,4 +1,4 @@
-"""One item as a model sees it is what a run scores; the three decision rules and gold's bits, by hand."""
+"""An inspected item has the scores of a run; decision rules and bits per byte of correct answers by hand."""
 
 import math
 import re
@@ -79,14 +79,30 @@ def test_the_three_decision_rules_choose_by_sum_token_and_byte():
     assert choose((Scored(2.0, 1, 1), Scored(2.0, 1, 1)), "sum") == 0
 
 
-def test_accuracies_by_rule_and_gold_s_bits_by_hand():
-    known = {task.name: task for task in list_tasks()}
+def choice_result():
+    """Return a task of two items, whose correct options are the second and the third."""
+    task = next(task for task in list_tasks() if task.name == "arc_easy")
     items = (ItemResult(0, 1, 2, False, OPTIONS, False), ItemResult(1, 2, 2, True, OPTIONS, False))
-    choice = TaskResult(known["arc_easy"], 0, "", items)
-    assert choice.accuracy_by_rule == {"sum": 0.5, "token": 0.5, "byte": 0.5}
+    return TaskResult(task, 0, "", items)
+
+
+def language_result():
+    """Return a language modeling task of one item, which has the first option alone."""
+    task = next(task for task in list_tasks() if task.name == "squad")
+    return TaskResult(task, 0, "", (ItemResult(0, None, None, True, OPTIONS[:1], False),))
+
+
+def test_every_rule_has_its_accuracy():
+    assert choice_result().accuracy_by_rule == {"sum": 0.5, "token": 0.5, "byte": 0.5}
+
+
+def test_language_modeling_has_no_accuracies_by_rule():
+    assert language_result().accuracy_by_rule == {}
+
+
+def test_bits_per_byte_of_correct_answers_by_hand():
+    choice, language = choice_result(), language_result()
     assert choice.gold_bits_per_byte == pytest.approx((5 + 7) / math.log(2) / 12)
-    language = TaskResult(known["squad"], 0, "", (ItemResult(0, None, None, True, OPTIONS[:1], False),))
-    assert language.accuracy_by_rule == {}
     assert language.gold_bits_per_byte == pytest.approx(6 / math.log(2) / 4)
     core = CoreResult("custom", "nanochat", "demo", "v1", {"a": choice, "b": language}, "")
     assert core.gold_bits_per_byte == pytest.approx((1 + 1.5) / math.log(2) / 2)
@@ -98,5 +114,5 @@ def test_accuracies_by_rule_are_averaged_over_categories():
     items = tuple(
         ItemResult(i, 1 if i else 2, 2, False, OPTIONS, False, category) for i, category in enumerate(categories)
     )
-    # By sum the second is chosen: right for all but the first item, 2 of 3 in a, 1 of 1 in b.
+    # By sum the second option is chosen, correct for all but the first item: 2 of 3 in a, 1 of 1 in b.
     assert TaskResult(task, 0, "", items).accuracy_by_rule["sum"] == pytest.approx((2 / 3 + 1) / 2)
