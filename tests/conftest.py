@@ -1,6 +1,6 @@
-"""A loopback Hub for the whole session, tiny models, and the data folder beside a checkout where there is one.
+"""A loopback Hub for the whole session, tiny models, and the data folder beside the checkout if there is one.
 
-The Hub's clients read HF_ENDPOINT when they are imported, so the server starts before anything else.
+The Hub's clients read HF_ENDPOINT on import, so the server starts first.
 """
 
 import os
@@ -58,19 +58,19 @@ def tokenizer():
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=400,
         special_tokens=["<|endoftext|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator(
+    tokenizer.train_from_iterator(
         ["Question: what is it?\nAnswer: the other one, and the river ran to the sea. " * 3], trainer
     )
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +80,10 @@ def byte_tokenizer():
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    made = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    made.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=made)
+    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +95,7 @@ def tiny_model():
 
 @pytest.fixture(scope="session")
 def hub(package, tokenizer) -> LoopbackHub:
-    """A Hub that holds all eleven dataset ids (rows of the demo), a text dataset, and two models."""
+    """A Hub with all eleven dataset ids (rows of the demo), a text dataset, and two models."""
     from support.tiny_models import build_tiny_model
 
     root = HUB.root

@@ -147,7 +147,7 @@ def quantize(folder, name):
 
 @pytest.fixture(params=["8bit", "4bit"])
 def quantized_checkpoint(request, quantizable, tokenizer, tmp_path):
-    """The name of a quantization, the model, and the folder that holds its checkpoint as `quantized`."""
+    """The name of a quantization, the model, and a folder with its checkpoint in `quantized`."""
     _, root = quantizable
     model = quantize(root / "plain", request.param)
     model.save_pretrained(tmp_path / "quantized")
@@ -236,7 +236,7 @@ def test_an_adapter_scores_as_in_peft(folder, tokenizer, tmp_path, capsys):
     pinned = f"|adapter:{tmp_path / 'adapter'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
     assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
-    # An adapter without `--model` names its base model.
+    # As the model itself, an adapter loads the base that it names.
     path = tmp_path / "adapter" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(folder / "plain")}))
     alone = ["--tokenizer", str(folder / "plain")]

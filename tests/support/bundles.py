@@ -1,10 +1,10 @@
-"""A CORE bundle made of rows."""
+"""Write a CORE bundle."""
 
 import json
 
 
 def write_bundle(folder, tasks):
-    """Write a bundle of tasks by name: kind, shots, delimiter, rows; baselines 20 % of multiple choice, else none."""
+    """Write tasks by name, each (kind, shots, delimiter, rows); baselines are 20% for multiple choice, else 0."""
     (folder / "eval_data").mkdir(parents=True)
     config, table = ["icl_tasks:"], ["Eval Task,Random baseline"]
     for name, (kind, shots, delimiter, rows) in tasks.items():

@@ -1,4 +1,4 @@
-"""The command, run in a process of its own as a user would."""
+"""Run the command in a separate process."""
 
 import os
 import subprocess
@@ -8,18 +8,18 @@ from pathlib import Path
 
 
 def program_of(launcher: tuple[str, ...]) -> list[str]:
-    """Return the interpreter, or a launcher in its place, on a port that no other test uses at the same time."""
+    """Return the interpreter, or a launcher with its options on a free port."""
     if not launcher:
         return [sys.executable]
     port = {"torchrun": ["--standalone"], "accelerate": ["--main_process_port", "0"]}[launcher[0]]
     several = any(name in launcher for name in ("--nproc_per_node", "--num_processes"))
-    where = 1 if launcher[0] == "torchrun" else 2
+    num_words = 1 if launcher[0] == "torchrun" else 2
     program = str(Path(sys.executable).parent / launcher[0])
-    return [program, *launcher[1:where], *(port if several else []), *launcher[where:]]
+    return [program, *launcher[1:num_words], *(port if several else []), *launcher[num_words:]]
 
 
 def run_command(*arguments: str, launcher: tuple[str, ...] = (), cwd: Path | None = None, **environment: str):
-    """Return the finished process; `launcher` stands in for the interpreter."""
+    """Return the finished process of the command, started by `launcher` if given."""
     program = program_of(launcher)
     return subprocess.run(
         [*program, "-m", "hf_core_bpb", *arguments],

@@ -1,6 +1,7 @@
-"""What must hold for any bytes: parsers end in a value or in InputError, spans and windows stay in order.
+"""Fuzz targets: for any bytes, parsers return or raise InputError, and spans and windows are in order.
 
-`python tests/fuzz.py SECONDS` gives each target so many seconds of atheris; test_fuzz.py some of Hypothesis.
+`PYTHONPATH=tests python tests/support/fuzz.py SECONDS` runs each target with atheris for SECONDS; test_fuzz.py runs
+them with Hypothesis.
 """
 
 import subprocess
@@ -46,9 +47,9 @@ def expression(data: bytes) -> None:
 
 def rows(data: bytes) -> None:
     with suppress(InputError):
-        held = [row for _, row in json_rows(data, Path("a.jsonl"))]
-        if held:
-            read_examples(TASKS["piqa"], held, sorted(set.intersection(*map(set, held))), "rows")
+        parsed = [row for _, row in json_rows(data, Path("a.jsonl"))]
+        if parsed:
+            read_examples(TASKS["piqa"], parsed, sorted(set.intersection(*map(set, parsed))), "rows")
 
 
 def bundle(data: bytes) -> None:
@@ -85,14 +86,14 @@ def number(data: bytes) -> None:
 
 
 def spans(data: bytes) -> None:
-    """Any token ids of two to four options: spans lie within, and what is scored ends where the prompt ends."""
+    """Check the spans of two to four options of any token ids: within bounds, on the last ids of each prompt."""
     if len(data) < 4:
         return
     count, max_length = 2 + data[0] % 3, 2 + data[1] % 12
     kind = ("multiple_choice", "schema")[data[2] % 2]
     parts = np.array_split(np.frombuffer(data[3:], dtype=np.uint8).astype(np.int32) % 4, count)
-    one, several = ("q",), tuple("abcd"[:count])
-    item = Example(one, several, 0) if kind == "multiple_choice" else Example(several, one, 0)
+    shared, options = ("q",), tuple("abcd"[:count])
+    item = Example(shared, options, 0) if kind == "multiple_choice" else Example(options, shared, 0)
     with suppress(InputError):
         for ids, request in zip(parts, option_requests(kind, item, list(parts), max_length, "here"), strict=True):
             if not 1 <= request.start < request.end <= len(request.ids) <= max(max_length, 2):
@@ -102,18 +103,18 @@ def spans(data: bytes) -> None:
 
 
 def windows(data: bytes) -> None:
-    """Any length, window and stride: every token but the first is scored once, in order."""
+    """Check windows of any length and stride: every token but the first is scored once, in order."""
     if len(data) < 3:
         return
     length, size = 2 + data[0], 1 + data[1] % 40
     stride = 1 + data[2] % size
-    seen: list[int] = []
+    scored_tokens: list[int] = []
     for begin, scored, end in cut_windows(np.arange(length), choose_windows(size, stride)):
         if not begin < scored < end <= begin + size + 1:
             raise AssertionError((begin, scored, end))
-        seen += range(scored, end)
-    if seen != list(range(1, length)):
-        raise AssertionError(seen)
+        scored_tokens += range(scored, end)
+    if scored_tokens != list(range(1, length)):
+        raise AssertionError(scored_tokens)
 
 
 TARGETS = {
@@ -132,9 +133,9 @@ def main(arguments: list[str]) -> int:
     seconds = arguments[1] if len(arguments) > 1 else "60"
     for name in TARGETS:
         print(f"{name}: {seconds} s", flush=True)
-        found = subprocess.run([sys.executable, __file__, name, f"-max_total_time={seconds}", "-timeout=20"])
-        if found.returncode:
-            return found.returncode
+        finished = subprocess.run([sys.executable, __file__, name, f"-max_total_time={seconds}", "-timeout=20"])
+        if finished.returncode:
+            return finished.returncode
     return 0
 
 

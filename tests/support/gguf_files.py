@@ -1,4 +1,4 @@
-"""A Llama's weights as a GGUF file, as llama.cpp's converter lays them out."""
+"""Write a Llama as a GGUF file, in the layout of llama.cpp's converter."""
 
 import gguf
 import numpy as np
@@ -18,7 +18,7 @@ _INNER = {
 
 
 def write_gguf(path, model):
-    """Write a Llama's weights in float32."""
+    """Write the weights of a Llama in float32."""
     config = model.config
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_context_length(config.max_position_embeddings)
@@ -33,12 +33,12 @@ def write_gguf(path, model):
     for name, tensor in model.state_dict().items():
         stem = name.removesuffix(".weight")
         if stem in _OUTER:
-            made = _OUTER[stem]
+            gguf_name = _OUTER[stem]
         else:
             _, _, layer, inner = stem.split(".", 3)
-            made = f"blk.{layer}.{_INNER[inner]}"
+            gguf_name = f"blk.{layer}.{_INNER[inner]}"
         heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}.get(stem.split(".")[-1])
-        writer.add_tensor(f"{made}.weight", np.ascontiguousarray(_interleaved(tensor.numpy(), heads)))
+        writer.add_tensor(f"{gguf_name}.weight", np.ascontiguousarray(_interleaved(tensor.numpy(), heads)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -46,7 +46,7 @@ def write_gguf(path, model):
 
 
 def _interleaved(weight, heads):
-    """The two halves of each head's rows one by one, as GGUF's rotary embedding takes them."""
+    """Interleave the two halves of each head's rows, the order of GGUF's rotary embedding."""
     if heads is None:
         return weight
     return weight.reshape(heads, 2, len(weight) // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)

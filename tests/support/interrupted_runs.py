@@ -1,4 +1,4 @@
-"""Runs of the command that are started, watched and ended from outside, and what they leave."""
+"""Start and watch runs of the command to interrupt them, and read their files."""
 
 import json
 import os
@@ -7,12 +7,12 @@ import time
 
 from support.command import program_of
 
-# Some thirty forwards, of one token budget so that every attempt plans the same.
+# About thirty forwards, with a fixed token budget so that every attempt plans the same.
 OPTIONS = ("--tasks", "piqa,boolq,squad", "--batch-tokens", "128", "--max-length", "128", "--quiet")
 
 
 def rows_of(folder):
-    """Every whole line that attempts have written, with the requests in it."""
+    """Return the requests in all complete lines of all attempts, and the number of lines."""
     lines = [
         line
         for path in sorted((folder / "partial").glob("*.jsonl"))
@@ -27,7 +27,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def results_of(folder):
-    """What of results.json may not depend on how often a run was begun."""
+    """Return results.json without the costs, which depend on interruptions, and the sample files."""
     results = json.loads((folder / "results.json").read_text())
     for name in ("seconds", "peak_memory_bytes", "processes"):
         results["work"].pop(name)
@@ -43,7 +43,7 @@ def start(folder, *options, launcher=()):
 
 
 def wait_for_rows(folder, process, count):
-    """Wait until so many forwards are on disk, and say whether the run was still going then."""
+    """Wait until `count` forwards are on disk, and return whether the run was still in progress then."""
     until = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < until:
         if (folder / "partial").is_dir() and rows_of(folder)[1] >= count:

@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on loopback: `datasets/<id>/...`, `models/<id>/...`, `spaces/<id>/...`, read and written."""
+"""A Hugging Face Hub on loopback that reads and writes `datasets/<id>/`, `models/<id>/` and `spaces/<id>/`."""
 
 import base64
 import json
@@ -14,15 +14,16 @@ REVISIONS = {"main": COMMIT, "earlier": "6" * 40}
 
 
 def commit_of(revision: str) -> str | None:
-    """Return the commit that a revision names: a branch known here, or any commit as itself."""
+    """Return the commit of a revision: of a known branch, or the revision itself if it is a commit."""
     return revision if len(revision) == 40 else REVISIONS.get(revision)
 
 
 class LoopbackHub:
-    """A server on a free port; the next `failures` requests are answered with 503.
+    """A server on a free port.
 
-    The next `stalls` are answered two seconds late, the next `cuts` of files end in the middle. gated: repositories
-    that nobody may read. moved: those whose main is another commit.
+    failures: how many of the next requests to answer with 503. stalls: how many to answer two seconds late. cuts: how
+    many file downloads to end in the middle. gated: repositories without access. moved: the commit of `main` by
+    repository, if it is not COMMIT.
     """
 
     def __init__(self, root: Path) -> None:
@@ -122,7 +123,7 @@ class LoopbackHub:
         return send_json(handler, {**facts, **dates, "downloads": 0, "likes": 0, "siblings": siblings})
 
     def create(self, handler: BaseHTTPRequestHandler, wanted: dict[str, str]) -> None:
-        """Make a repository; one that is there is in conflict, as on the Hub."""
+        """Create a repository; an existing one is a conflict, as on the Hub."""
         name = "/".join(filter(None, (wanted.get("organization"), wanted["name"])))
         kind = wanted.get("type", "model") + "s"
         folder = self.root / kind / name
@@ -134,7 +135,7 @@ class LoopbackHub:
         return send_json(handler, {"url": url, "name": name})
 
     def commit(self, handler: BaseHTTPRequestHandler, folder: Path, body: bytes) -> None:
-        """Write what a commit brings; its lines are a header, files and deletions."""
+        """Write the files of a commit, whose lines are a header, files and deletions."""
         for line in body.splitlines():
             entry = json.loads(line)
             if entry["key"] == "file":
@@ -151,13 +152,13 @@ class LoopbackHub:
             return send(handler, 404, b"", {"x-error-code": "EntryNotFound"})
         content = path.read_bytes()
         headers = {"etag": f'"{sha1(content).hexdigest()}"', "x-repo-commit": commit, "accept-ranges": "bytes"}
-        asked = handler.headers.get("range")
-        if asked is None:
+        byte_range = handler.headers.get("range")
+        if byte_range is None:
             if self.cuts > 0 and handler.command == "GET":
                 self.cuts -= 1
                 return send_half(handler, content, headers)
             return send(handler, 200, content, headers)
-        first, last = asked.removeprefix("bytes=").split("-")
+        first, last = byte_range.removeprefix("bytes=").split("-")
         end = int(last) + 1 if last else len(content)
         headers["content-range"] = f"bytes {first}-{end - 1}/{len(content)}"
         return send(handler, 206, content[int(first) : end], headers)
@@ -174,7 +175,7 @@ def send_json(handler: BaseHTTPRequestHandler, value: object, status: int = 200)
 
 
 def send_half(handler: BaseHTTPRequestHandler, content: bytes, headers: dict[str, str]) -> None:
-    """Promise all of it, send half, and hang up."""
+    """Send the headers of the whole content and half of it, and close the connection."""
     handler.send_response(200)
     for key, value in {**headers, "content-length": str(len(content))}.items():
         handler.send_header(key, value)

@@ -1,4 +1,4 @@
-"""The published way, one item a forward, written out plainly: what the package's numbers are held against."""
+"""Naive loops of one forward per request: the reference for the package's numbers."""
 
 import random
 
@@ -11,7 +11,7 @@ def logits_of(model, ids):
 
 
 def nats_of(model, ids, start, end):
-    """Nats of ids[start:end], each from the ids before it, one by one in float64."""
+    """Return the nats of ids[start:end], each given the ids before it, in float64."""
     logits = logits_of(model, ids)
     return [-torch.log_softmax(logits[t - 1], dim=-1)[ids[t]].item() for t in range(start, end)]
 
@@ -32,7 +32,7 @@ def shared_length(sequences, from_right=False):
 
 
 def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_length):
-    """One item of a bundle-shaped task by nanochat's rules; returns (verdict, nats by option)."""
+    """Return whether an item of a bundle is correct by nanochat's rules, and the nats of each option's tokens."""
     row = rows[index]
     others = [i for i in range(len(rows)) if i != index]
     shots = [rows[i] for i in random.Random(1234 + index).sample(others, num_fewshot)]
@@ -53,9 +53,11 @@ def score_item(model, tokenize, kind, rows, index, num_fewshot, delimiter, max_l
     nats = []
     for sequence, start in zip(sequences, starts, strict=True):
         cut = max(0, len(sequence) - max_length)
-        kept = sequence[cut:]
+        truncated = sequence[cut:]
         if kind == "language_modeling":
-            return is_greedy(model, kept, start - cut, len(kept)), [nats_of(model, kept, start - cut, len(kept))]
-        nats.append(nats_of(model, kept, start - cut, len(kept)))
+            return is_greedy(model, truncated, start - cut, len(truncated)), [
+                nats_of(model, truncated, start - cut, len(truncated))
+            ]
+        nats.append(nats_of(model, truncated, start - cut, len(truncated)))
     means = [sum(n) / len(n) for n in nats]
     return means.index(min(means)) == row["gold"], nats

@@ -1,4 +1,4 @@
-"""Requests of random ids that share prompts in all the ways that are planned."""
+"""Requests of random ids that share prompts in all ways that the planner handles."""
 
 import numpy as np
 
@@ -14,18 +14,18 @@ def request(ids, start, num_bytes=3):
 
 
 def sharing_requests():
-    """Items of 16 to 60 tokens whose options share a prompt, some of them nested, and texts that share nothing."""
+    """Return items of 18 to 60 tokens whose options share a prompt, nested ones too, and texts that share nothing."""
     rng = np.random.default_rng(3)
-    made = []
+    requests = []
     for length in (60, 57, 31, 18):
         prompt = draw(rng, length)
-        made += [request(prompt + draw(rng, n), length) for n in (1, 4, 9)]
+        requests += [request(prompt + draw(rng, n), length) for n in (1, 4, 9)]
         fork = prompt + draw(rng, 3)
-        made += [request(fork + draw(rng, n), length + 2) for n in (2, 5)]
+        requests += [request(fork + draw(rng, n), length + 2) for n in (2, 5)]
     subject = draw(rng, 40)
     for _ in range(3):
         question = subject + draw(rng, 12)
-        made += [request([*question, option], len(question)) for option in range(4)]
+        requests += [request([*question, option], len(question)) for option in range(4)]
     for length in (2, 7, 33):
-        made.append(request(draw(rng, length), 1))
-    return made
+        requests.append(request(draw(rng, length), 1))
+    return requests

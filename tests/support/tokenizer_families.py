@@ -7,16 +7,16 @@ CORPUS = ["The river ran to the sea. Ärger, naïve, 海と空, Вода, 🌊�
 
 
 def sentencepiece_bpe(dummy_prefix=True):
-    """As Llama's: spaces as U+2581, one in front, and bytes for what has no piece."""
+    """Return a tokenizer like Llama's: spaces as U+2581, one in front, and bytes for characters without a piece."""
     letters = sorted({c for c in CORPUS[0].replace(" ", "\u2581") if c.isascii() or c == "\u2581"})
     pieces = ["<unk>", "<s>", *[f"<0x{b:02X}>" for b in range(256)], *letters, "\u2581t", "\u2581th", "ve", "er"]
     merges = [("\u2581", "t"), ("\u2581t", "h"), ("v", "e"), ("e", "r")]
     model = models.BPE({p: i for i, p in enumerate(pieces)}, merges, unk_token="<unk>", byte_fallback=True)
-    made = Tokenizer(model)
+    backend = Tokenizer(model)
     steps = [normalizers.Prepend("\u2581")] if dummy_prefix else []
-    made.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "\u2581")])
+    backend.normalizer = normalizers.Sequence([*steps, normalizers.Replace(" ", "\u2581")])
     strip = [decoders.Strip(" ", 1, 0)] if dummy_prefix else []
-    made.decoder = decoders.Sequence(
+    backend.decoder = decoders.Sequence(
         [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), *strip]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")

@@ -1,19 +1,19 @@
-"""A real Trainer on a tiny model, and what it logged."""
+"""A Trainer on a tiny model, and its log."""
 
 from support.tiny_models import build_tiny_model
 from transformers import DataCollatorForLanguageModeling, Trainer, TrainingArguments
 
 TEXTS = ["The river ran to the sea.", "What is it? The other one.", "Ärger, 海 und 🌊."]
-# Rows of 9, 5, 12 and 7 tokens, over and over.
+# Rows of 9, 5, 12 and 7 tokens, repeated.
 LENGTHS = [9, 5, 12, 7]
 
 
 def rows(count=16, labelled=True):
-    made = []
-    for number in range(count):
-        ids = [(7 * number + 3 * i) % 290 + 1 for i in range(LENGTHS[number % 4])]
-        made.append({"input_ids": ids, "labels": list(ids)} if labelled else {"input_ids": ids})
-    return made
+    examples = []
+    for row in range(count):
+        ids = [(7 * row + 3 * i) % 290 + 1 for i in range(LENGTHS[row % 4])]
+        examples.append({"input_ids": ids, "labels": list(ids)} if labelled else {"input_ids": ids})
+    return examples
 
 
 def make_trainer(
@@ -43,5 +43,5 @@ def make_trainer(
 
 
 def logged(trainer, key):
-    """What was logged while training; the summary at its end repeats the last counts."""
+    """Return the values logged during training, without the final summary, which repeats the last counts."""
     return [entry[key] for entry in trainer.state.log_history if key in entry and "train_runtime" not in entry]
