@@ -154,7 +154,7 @@ def _sum_in_lockstep(scorer: Scorer, batches: Iterable[Batch], table: TokenBytes
                 if index < len(parts) and parts[index].marks_BxT.any():
                     total += _forward(scorer, parts[index], table)
                 else:
-                    scorer.engine.idle(1)
+                    scorer.engine.run_dummy_forwards(1)
 
 
 def _forward(scorer: Scorer, rows: _Rows, table: TokenBytes) -> Scored:

@@ -1,4 +1,4 @@
-"""Questions about a model: its positions, ids, device, dtype, parts and how its weights are held."""
+"""Inspect a model: positions, ids, device, dtype, modules, sharding and quantization."""
 
 import inspect
 from collections.abc import Mapping

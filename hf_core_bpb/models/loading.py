@@ -155,13 +155,13 @@ def _check_complete(option: str, name: str, info: Any) -> None:
 
 
 def _is_quantized_checkpoint(options: ModelOptions) -> bool:
-    """Return whether the checkpoint itself is quantized; raises InputError for options that do not go with that."""
+    """Return whether the checkpoint is quantized; raises InputError for options that do not go with that."""
     if options.gguf_file is not None:
         return False
     try:
         settings, _ = PretrainedConfig.get_config_dict(options.location, revision=options.revision)
     except OSError:
-        # The folder of an adapter has no config; a place without either is reported when it is loaded.
+        # The folder of an adapter has no config; a location without either is reported when it is loaded.
         return False
     method = describe_quantization(settings.get("quantization_config"))
     if method is not None and options.quantization is not None:

@@ -14,7 +14,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 class ModelOptions:
     """What to load and how; without a `model`, the demo.
 
-    model: an id on the Hub or a folder. dtype: auto is the checkpoint's own, but float32 on a CPU. device_map: how
+    model: an id on the Hub or a folder. dtype: auto is that of the checkpoint, but float32 on a CPU. device_map: how
     transformers spreads the model over the devices of one process. tp_plan: how over processes, each with a part of
     every matrix. adapter: a PEFT adapter's id or folder. gguf_file: a file in the model's folder or repository.
     allow_pickle: accept weights that are not safetensors.

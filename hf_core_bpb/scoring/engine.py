@@ -1,4 +1,4 @@
-"""Requests to sums on one model: the shortcuts that hold on it, the jobs they make, the forwards."""
+"""Score requests on one model: verified fast paths, planned jobs, sums per request."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,9 +12,10 @@ from hf_core_bpb.models.inspect import device_of, is_sharded, positions_of, proc
 from hf_core_bpb.progress import Progress
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
-from hf_core_bpb.scoring.plan import Costs, Job, Mode, plan_jobs
+from hf_core_bpb.scoring.jobs import Costs, Job, Mode
+from hf_core_bpb.scoring.plan import plan_jobs
 from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
-from hf_core_bpb.scoring.trie import Trie, build_trie
+from hf_core_bpb.scoring.trie import Trie, build_trie, last_ends
 from hf_core_bpb.types import Request, Scored, Work
 
 Record = Callable[[Mapping[int, Scored], Work], None]
@@ -24,24 +25,27 @@ def record_nothing(sums: Mapping[int, Scored], work: Work) -> None:
     """Record nothing."""
 
 
-SHORTCUTS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
+FAST_PATHS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
 
-# One more call of the model costs as much as so many tokens: reading the weights, starting the kernels. (GPT-2 small on
-# two cores: 12 to 25.)
-_TOKENS_A_FORWARD = {"cpu": 12.0}
-_TOKENS_A_FORWARD_ACCELERATOR = 512.0
-_TOKENS_A_COPY = 0.01
+# The cost of one more call of the model, in tokens: reading the weights, starting the kernels.
+# (GPT-2 small on two cores: 12 to 25.)
+_FORWARD_TOKENS = {"cpu": 12.0}
+_FORWARD_TOKENS_ACCELERATOR = 512.0
+_COPY_TOKENS = 0.01
 
 
 class Engine:
-    """Scores requests on a model by every shortcut that has been seen to be right on it."""
+    """Scores requests on a model by every fast path that passed the accuracy check on it."""
 
-    def __init__(self, model: torch.nn.Module, modes: frozenset[Mode] = SHORTCUTS, head: Head | None = None) -> None:
-        """Take a causal language model as it is, on its device; raises InputError for one that is not causal.
+    def __init__(self, model: torch.nn.Module, modes: frozenset[Mode] = FAST_PATHS, head: Head | None = None) -> None:
+        """Take a causal language model on its device; raises InputError if it is not causal.
 
-        modes: the shortcuts that may be taken where they are right; head: how the head runs, the leanest way
-        that is right where None. Where parts of the model are on other processes, all of them must call it
-        equally often, so only those shortcuts are taken that are a single call.
+        If other processes hold parts of the model, all of them must call it equally often, so that only the fast path
+        of a single call, `tree`, is allowed.
+
+        Args:
+            modes: the fast paths to allow.
+            head: the strategy for the head; None for the cheapest that gives the same losses.
         """
         check_causal(model)
         self.model = model
@@ -52,61 +56,61 @@ class Engine:
         self.device = device_of(model)
         self.rescaled_beyond = rescaled_beyond(model)
         self.costs = _costs_of(model, self.device)
-        self.tried: dict[Mode, int] = {"full": 0}
-        self.refused: dict[Mode, str] = {}
-        self.used: set[Mode] = set()
+        self.verified_lengths: dict[Mode, int] = {}
+        self.disabled: dict[Mode, str] = {}
+        self.used_modes: set[Mode] = set()
 
     def plan(self, trie: Trie, batch_tokens: int) -> list[Job]:
-        """Return the forwards of a trie by the cheapest modes that are allowed and not refused.
+        """Return the forwards of a trie by the cheapest modes that are allowed and not disabled.
 
-        Paths longer than `rescaled_beyond` are forwarded plainly: a part of one alone would be rescaled otherwise.
+        Paths longer than `rescaled_beyond` are forwarded whole: a shorter part would get other rotary factors.
         """
-        modes = self.modes - self.refused.keys()
+        modes = self.modes - self.disabled.keys()
         if self.rescaled_beyond is not None and trie.longest > self.rescaled_beyond:
             modes = frozenset()
         return plan_jobs(trie, batch_tokens, self.costs, modes, positions_of(self.model))
 
-    def tries(self, requests: Sequence[Request], numbers: Iterable[int] | None = None) -> list[Trie]:
-        """Return the tries of requests, or of some of them: one, or one on each side of `rescaled_beyond`.
+    def build_tries(self, requests: Sequence[Request], indices: Iterable[int] | None = None) -> list[Trie]:
+        """Return the tries of all requests, or of those at the given indices: one, or two split at `rescaled_beyond`.
 
-        What counts is how many tokens are forwarded: all of a request's, or of the array it shares, up to the
-        last that is predicted.
+        The split is by forwarded tokens: up to the last span of the array of ids that a request shares with others.
         """
-        some = list(numbers) if numbers is not None else range(len(requests))
+        indices = range(len(requests)) if indices is None else list(indices)
         if self.rescaled_beyond is None:
-            return [build_trie(requests, some)]
-        sides: tuple[list[int], list[int]] = ([], [])
-        ends: dict[int, int] = {}
-        for number in some:
-            key = id(requests[number].ids)
-            ends[key] = max(ends.get(key, 0), requests[number].end)
-        for number in some:
-            sides[ends[id(requests[number].ids)] - 1 > self.rescaled_beyond].append(number)
-        return [build_trie(requests, side) for side in sides if side]
+            return [build_trie(requests, indices)]
+        ends = last_ends(requests, indices)
+        short: list[int] = []
+        long: list[int] = []
+        for index in indices:
+            num_forwarded = ends[id(requests[index].ids)] - 1
+            (long if num_forwarded > self.rescaled_beyond else short).append(index)
+        return [build_trie(requests, group) for group in (short, long) if group]
 
-    def untried(self, jobs: Iterable[Job], longest: int) -> list[Mode]:
-        """Return the modes of jobs that are yet to be tried on requests of at most `longest` tokens."""
+    def unverified(self, jobs: Iterable[Job], longest: int) -> list[Mode]:
+        """Return the modes of jobs that are not verified yet for requests of up to `longest` tokens."""
         length = probe_length(self.model, longest)
-        return sorted({job.mode for job in jobs if job.mode != "full" and self.tried.get(job.mode, 0) < length})
+        return sorted(
+            {job.mode for job in jobs if job.mode != "full" and self.verified_lengths.get(job.mode, 0) < length}
+        )
 
-    def try_out(self, modes: Iterable[Mode], longest: int) -> dict[Mode, str | None]:
-        """Return for each mode why it cannot be used on requests of at most `longest` tokens, None where it can."""
+    def verify(self, modes: Iterable[Mode], longest: int) -> dict[Mode, str | None]:
+        """Return why each mode cannot be used for requests of up to `longest` tokens, None for modes that can."""
         length = probe_length(self.model, longest)
         if self.rescaled_beyond is not None:
             length = min(length, self.rescaled_beyond)
         probe = Probe(self.model, random_requests(self.model, length))
         return {mode: probe.failure(self.forward.headed.head, mode) for mode in modes}
 
-    def settle(self, outcomes: Sequence[Mapping[Mode, str | None]], longest: int) -> dict[Mode, str]:
-        """Take note of what every process found out, and return the modes refused by it, with the reason."""
-        refused: dict[Mode, str] = {}
-        for outcome in outcomes:
-            for mode, failure in outcome.items():
-                self.tried[mode] = probe_length(self.model, longest)
+    def apply_verdicts(self, verdicts: Sequence[Mapping[Mode, str | None]], longest: int) -> dict[Mode, str]:
+        """Disable the modes that failed `verify` on any process, and return them with the reason."""
+        disabled: dict[Mode, str] = {}
+        for verdict in verdicts:
+            for mode, failure in verdict.items():
+                self.verified_lengths[mode] = probe_length(self.model, longest)
                 if failure is not None:
-                    refused.setdefault(mode, failure)
-        self.refused |= refused
-        return refused
+                    disabled.setdefault(mode, failure)
+        self.disabled |= disabled
+        return disabled
 
     def score(
         self,
@@ -116,10 +120,10 @@ class Engine:
         progress: Progress,
         record: Record = record_nothing,
     ) -> tuple[dict[int, Scored], Work, bool]:
-        """Return the sums of every request in the jobs, by its number, what that took, and whether it was all.
+        """Return the sums of the jobs' requests by index, their cost, and whether all jobs finished.
 
-        It is not where memory ran out. record is told of every job that is done.
-        Raises RunError where memory ran out on a single row.
+        Jobs are left out if memory runs out. Raises RunError if it runs out on a single row. record: called after
+        every job.
         """
         scored: dict[int, Scored] = {}
         work = Work()
@@ -137,32 +141,36 @@ class Engine:
                             "a smaller `max_length` or `dtype`"
                         ) from None
                     return scored, work, False
-                done = Work(job.num_forwards, job.num_tokens, self.forward.headed.head_rows - head_rows)
-                record(sums, done)
+                job_work = Work(job.num_forwards, job.num_tokens, self.forward.headed.head_rows - head_rows)
+                record(sums, job_work)
                 scored |= sums
-                work += done
+                work += job_work
                 progress.advance(job.num_tokens)
         return scored, work, True
 
-    def not_finite(self, requests: Sequence[Request], numbers: Iterable[int]) -> tuple[int, ...]:
-        """Return those requests whose losses are not finite by themselves: in a row of several they spoil others."""
-        found = []
+    def non_finite_requests(self, requests: Sequence[Request], indices: Iterable[int]) -> tuple[int, ...]:
+        """Return the indices of requests whose losses are not finite when scored alone.
+
+        One request with NaN can make the losses of others in its row NaN.
+        """
+        non_finite = []
         with evaluation_mode(self.model):
-            for number in numbers:
-                request = requests[number]
+            for index in indices:
+                request = requests[index]
                 ids_T = request.ids[: request.end].astype(np.int64)
-                places_T = np.arange(1, len(ids_T))
-                nats_N, _ = self.forward.losses(ids_T[None, :-1], ids_T[None, 1:], (places_T >= request.start)[None])
+                target_positions_T = np.arange(1, len(ids_T))
+                keep_T = target_positions_T >= request.start
+                nats_N, _ = self.forward.losses(ids_T[None, :-1], ids_T[None, 1:], keep_T[None])
                 if not np.isfinite(nats_N).all():
-                    found.append(number)
-        return tuple(found)
+                    non_finite.append(index)
+        return tuple(non_finite)
 
     def describe(self) -> str:
-        """Return the modes that were used and how the head ran, in words."""
-        return f"{', '.join(sorted(self.used))}; head {self.forward.headed.head}"
+        """Return the modes that were used and the strategy for the head, such as `full, tree; head replayed`."""
+        return f"{', '.join(sorted(self.used_modes))}; head {self.forward.headed.head}"
 
-    def idle(self, num_forwards: int) -> None:
-        """Call the model with nothing to score, for processes that must call it as often as others do."""
+    def run_dummy_forwards(self, num_forwards: int) -> None:
+        """Call the model without scoring, for a process that must call it as often as others do."""
         ids_BxT = torch.zeros((1, 2), dtype=torch.long, device=self.device)
         with evaluation_mode(self.model):
             for _ in range(num_forwards):
@@ -170,14 +178,17 @@ class Engine:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether a forward failed for want of memory, on an accelerator or a CPU."""
-    words = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in words)
+    """Return whether a forward failed for lack of memory, on an accelerator or a CPU."""
+    messages = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in messages)
 
 
 def _costs_of(model: torch.nn.Module, device: torch.device) -> Costs:
-    """Return the costs on a device; attention of a transformer costs 4 d of the 24 d^2 FLOPs of a token and layer."""
+    """Return the costs on a device.
+
+    A pair of query and key costs 4 d FLOPs in a transformer's layer of width d, a token 24 d^2.
+    """
     config: Any = getattr(model, "config", None)
     width = getattr(config.get_text_config(), "hidden_size", None) if config is not None else None
-    forward = _TOKENS_A_FORWARD.get(device.type, _TOKENS_A_FORWARD_ACCELERATOR)
-    return Costs(pair=1 / (6 * (width or 1024)), forward=forward, copy=_TOKENS_A_COPY)
+    forward = _FORWARD_TOKENS.get(device.type, _FORWARD_TOKENS_ACCELERATOR)
+    return Costs(pair=1 / (6 * (width or 1024)), forward=forward, copy=_COPY_TOKENS)

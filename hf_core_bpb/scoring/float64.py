@@ -1,4 +1,4 @@
-"""Any model computed in float64, whatever the dtype of its weights and of the layers that choose their own."""
+"""Run a model in float64, whatever the dtype of its weights and of layers that choose their dtype."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _NARROW = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def can_widen(model: torch.nn.Module) -> bool:
-    """Return whether `in_float64` can run a model: whole, unquantized weights on a device that has float64."""
+    """Return whether `in_float64` can run a model: unsharded, unquantized weights on a device with float64."""
     weights = [*model.parameters(), *model.buffers()]
     return (
         getattr(model, "hf_quantizer", None) is None
@@ -25,31 +25,31 @@ def can_widen(model: torch.nn.Module) -> bool:
 
 @contextmanager
 def in_float64(model: torch.nn.Module) -> Iterator[None]:
-    """Compute a model in float64: every floating-point input of every operation is widened, one operation at a time.
+    """Compute a model in float64 by widening the floating-point inputs of each operation.
 
-    The weights stay as they are, so nothing has to be cast back, and layers that ask for float32 get float64.
+    The weights do not change, so nothing is cast back afterwards. Layers that request float32 get float64.
     """
-    before = torch.get_default_dtype()
-    # Rotary embeddings with factors by length replace their buffers as they are called.
+    default_dtype = torch.get_default_dtype()
+    # Rotary embeddings with factors by length replace their buffers during a call.
     buffers = [(module, dict(module._buffers)) for module in model.modules() if module._buffers]
     torch.set_default_dtype(torch.float64)
     try:
-        # Compiled code would not pass the mode below.
+        # Compiled code would bypass the function mode.
         with torch.compiler.set_stance("force_eager"), _Widening():
             yield
     finally:
-        torch.set_default_dtype(before)
-        for module, own in buffers:
-            module._buffers.update(own)
+        torch.set_default_dtype(default_dtype)
+        for module, original in buffers:
+            module._buffers.update(original)
 
 
 class _Widening(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # Properties such as .dtype and .data say what is, and compute nothing.
+        # Properties such as .dtype and .data compute nothing.
         if getattr(func, "__name__", "") in ("__get__", "__set__"):
             return func(*args, **(kwargs or {}))
         if func is torch.nn.functional.embedding:
-            # What is looked up is widened, not the whole table.
+            # Widen the rows that are looked up, not the whole table.
             return _widen(func(*args, **(kwargs or {})))
         args, kwargs = tree_map(_widen, (args, kwargs or {}))
         return _IN_FLOAT64.get(func, func)(*args, **kwargs)
@@ -62,7 +62,7 @@ def _widen(value: Any) -> Any:
 
 
 def _grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor, **_: Any) -> torch.Tensor:
-    """Multiply each group of rows (ending at `offs`) by its own matrix; torch has no kernel for it in float64."""
+    """Multiply each group of rows (ending at `offs`) by its matrix; torch has no float64 kernel for this."""
     ends = offs.tolist()
     groups = zip([0, *ends[:-1]], ends, mat_b, strict=True)
     rest = mat_a.new_zeros((len(mat_a) - ends[-1], mat_b.shape[-1]))

@@ -1,4 +1,4 @@
-"""The vocabulary head where losses are read and nowhere else, a few rows of logits at a time."""
+"""Run the vocabulary head only at scored positions, a chunk of rows at a time."""
 
 import copy
 from collections.abc import Iterator
@@ -11,20 +11,20 @@ from hf_core_bpb.models.inspect import base_of
 
 Head = Literal["replayed", "masked", "full"]
 
-# Logits that exist at a time, in elements: 64 MiB in float32.
+# Elements of a chunk of logits: 64 MiB in float32.
 _CHUNK_ELEMENTS = 2**24
 
 
 class HeadedModel:
-    """Calls a causal language model so that its head runs in one of three ways.
+    """Calls a causal language model and runs its head by one of three strategies.
 
-    replayed: the base model runs once, then the model's own forward on pieces of the base's output, so that
-    scaling and capping of logits stay the model's. masked: the model is told where to run its head. full: the
-    head runs everywhere.
+    replayed: run the base model once, then the model's forward on chunks of the base's output, which keeps the model's
+    scaling and capping of logits. masked: pass the scored positions as `logits_to_keep`. full: run the head everywhere.
+    head_rows counts the rows of logits computed so far.
     """
 
     def __init__(self, model: torch.nn.Module, head: Head) -> None:
-        """Take a model and the way to run its head."""
+        """Take a model and the strategy for its head."""
         self.model = model
         self.head = head
         self.head_rows = 0
@@ -32,9 +32,9 @@ class HeadedModel:
     def __call__(
         self, ids_BxT: torch.Tensor, keep_BxT: torch.Tensor, **inputs: Any
     ) -> tuple[Iterator[torch.Tensor], Any]:
-        """Return pieces of the logits at the marked positions, row by row, and the cache that the model made.
+        """Return the logits (N, V) at the positions to keep, row by row in chunks, and the model's cache.
 
-        The pieces are to be read before the next call.
+        Read all chunks before the next call.
         """
         if self.head == "replayed":
             base = base_of(self.model)
@@ -43,39 +43,39 @@ class HeadedModel:
             output = base(input_ids=ids_BxT, **inputs)
             return self._replay(base, output, output.last_hidden_state[keep_BxT]), _cache_of(output)
         if self.head == "masked":
-            marks_BxT = keep_BxT
+            mask_BxT = keep_BxT
             if not keep_BxT.any():
-                # Not every model takes marks of which none is set.
-                marks_BxT = torch.zeros_like(keep_BxT)
-                marks_BxT[0, -1] = True
-            output = self.model(input_ids=ids_BxT, logits_to_keep=marks_BxT, **inputs)
+                # Some models fail on an empty mask.
+                mask_BxT = torch.zeros_like(keep_BxT)
+                mask_BxT[0, -1] = True
+            output = self.model(input_ids=ids_BxT, logits_to_keep=mask_BxT, **inputs)
             self.head_rows += len(output.logits)
             logits_NxV = output.logits[: int(keep_BxT.sum())]
         else:
             output = self.model(input_ids=ids_BxT, **inputs)
             logits_NxV = output.logits[keep_BxT]
             self.head_rows += ids_BxT.numel()
-        return _pieces(logits_NxV), _cache_of(output)
+        return _chunks(logits_NxV), _cache_of(output)
 
     def _replay(self, base: torch.nn.Module, output: Any, hidden_NxD: torch.Tensor) -> Iterator[torch.Tensor]:
-        rows = _rows_of_a_piece(self.model)
+        rows = _rows_per_chunk(self.model)
         for begin in range(0, len(hidden_NxD), rows):
-            piece = copy.copy(output)
-            piece.last_hidden_state = hidden_NxD[None, begin : begin + rows]
-            ids_1xN = torch.zeros(piece.last_hidden_state.shape[:2], dtype=torch.long, device=hidden_NxD.device)
-            with _answering(base, piece):
+            chunk = copy.copy(output)
+            chunk.last_hidden_state = hidden_NxD[None, begin : begin + rows]
+            ids_1xN = torch.zeros(chunk.last_hidden_state.shape[:2], dtype=torch.long, device=hidden_NxD.device)
+            with _returning(base, chunk):
                 logits_NxV = self.model(input_ids=ids_1xN, use_cache=False).logits[0]
             self.head_rows += len(logits_NxV)
             yield logits_NxV
 
 
-def _rows_of_a_piece(model: torch.nn.Module) -> int:
+def _rows_per_chunk(model: torch.nn.Module) -> int:
     head: Any = getattr(model, "get_output_embeddings", lambda: None)()
     vocabulary = getattr(head, "out_features", None) or 2**17
     return max(1, _CHUNK_ELEMENTS // vocabulary)
 
 
-def _pieces(logits_NxV: torch.Tensor) -> Iterator[torch.Tensor]:
+def _chunks(logits_NxV: torch.Tensor) -> Iterator[torch.Tensor]:
     rows = max(1, _CHUNK_ELEMENTS // logits_NxV.shape[-1])
     for begin in range(0, len(logits_NxV), rows):
         yield logits_NxV[begin : begin + rows]
@@ -87,14 +87,14 @@ def _cache_of(output: Any) -> Any:
 
 
 @contextmanager
-def _answering(module: torch.nn.Module, output: Any) -> Iterator[None]:
-    """Let a module answer every call with an output that it gave before."""
-    own = module.__dict__.get("forward")
+def _returning(module: torch.nn.Module, output: Any) -> Iterator[None]:
+    """Let every call of a module return a given output."""
+    patched = module.__dict__.get("forward")
     module.forward = lambda *_, **__: output
     try:
         yield
     finally:
-        if own is None:
+        if patched is None:
             del module.forward
         else:
-            module.forward = own
+            module.forward = patched

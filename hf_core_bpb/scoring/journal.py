@@ -1,4 +1,4 @@
-"""What a run has scored so far, on disk, so that the same command resumes after a crash."""
+"""The sums of finished jobs on disk, so that the same command resumes after a crash."""
 
 import json
 import os
@@ -20,10 +20,10 @@ _SECONDS_PER_SYNC = 1.0
 
 @dataclass(slots=True)
 class Journal:
-    """Sums by the digest of a task's or text's requests and the request's number; each process writes its own file.
+    """The sums of requests, by digest of their task or text and index. Each process writes one file per attempt.
 
-    Each line is a checksum with the sums of one job. batch_tokens: the budget that the run was planned with, so that
-    the rest of it is planned alike.
+    Each line is a checksum and the sums of one job. batch_tokens: the token budget of the run, reused when it resumes
+    so that the same forwards are planned.
     """
 
     folder: Path
@@ -38,25 +38,25 @@ class Journal:
         """Append the sums of a job; raises RunError if they cannot be written."""
         row = {
             "requests": digest,
-            "sums": {n: [s.total_nats, s.num_tokens, s.num_bytes, s.num_characters, s.greedy] for n, s in sums.items()},
+            "sums": {i: [s.total_nats, s.num_tokens, s.num_bytes, s.num_characters, s.greedy] for i, s in sums.items()},
             "work": [work.forwards, work.forward_tokens, work.head_rows],
         }
         self._append(process, row)
 
-    def plan(self, process: int, batch_tokens: int) -> None:
-        """Record the budget that forwards are planned with."""
+    def record_batch_tokens(self, process: int, batch_tokens: int) -> None:
+        """Append the token budget of the run; raises RunError if it cannot be written."""
         self.batch_tokens = batch_tokens
         self._append(process, {"batch_tokens": batch_tokens})
 
     def _append(self, process: int, row: Mapping[str, Any]) -> None:
         try:
             if self._file is None:
-                # Another machine may not see the folder that the main process created.
+                # On another machine, the folder of the main process may not be visible.
                 self.folder.mkdir(parents=True, exist_ok=True)
                 path = self.folder / f"{self.attempt:04d}-{process:04d}.jsonl"
                 self._file = path.open("a", encoding="utf-8", newline="\n")
             self._file.write(_seal(row))
-            # A flush survives the end of this process; a sync, which survives that of the machine, costs more.
+            # A flush survives a crash of the process. A sync also survives a crash of the machine, and is slower.
             self._file.flush()
             if time.monotonic() - self._synced > _SECONDS_PER_SYNC:
                 os.fsync(self._file.fileno())
@@ -68,8 +68,8 @@ class Journal:
 def open_journal(output: Path, identity: Mapping[str, Any]) -> Journal:
     """Return the journal of a run in its output folder, with the sums of earlier attempts.
 
-    identity: everything that the scores depend on. Raises InputError for the folder of another run, and for damaged
-    files; a last line that was cut off is dropped.
+    identity: everything that the scores depend on. Raises InputError for the folder of another run and for damaged
+    files; an incomplete last line is dropped.
     """
     folder = output / FOLDER
     current = json.loads(json.dumps(identity))
@@ -77,7 +77,7 @@ def open_journal(output: Path, identity: Mapping[str, Any]) -> Journal:
         paths = _journals(folder)
         if not (folder / _RUN).exists():
             if paths:
-                # Nobody can know which run they belong to.
+                # Without it, the run of these files is unknown.
                 raise InputError(f"{folder}: {_RUN} is missing beside {paths[0].name}; set `overwrite` to start over")
             folder.mkdir(parents=True, exist_ok=True)
             partial = folder / (_RUN + ".new")
@@ -108,9 +108,9 @@ def _add(journal: Journal, row: Any, path: Path) -> None:
             journal.batch_tokens = int(row["batch_tokens"])
             return
         scored = journal.scored.setdefault(row["requests"], {})
-        for number, (nats, tokens, num_bytes, characters, greedy) in row["sums"].items():
-            # Requests that were scored twice, because memory ran out in between, keep their first sums.
-            scored.setdefault(int(number), Scored(nats, tokens, num_bytes, characters, greedy))
+        for index, (nats, tokens, num_bytes, characters, greedy) in row["sums"].items():
+            # A request can be scored twice if memory ran out in between; its first sums count.
+            scored.setdefault(int(index), Scored(nats, tokens, num_bytes, characters, greedy))
         journal.work[row["requests"]] = journal.work.get(row["requests"], Work()) + Work(*row["work"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -137,7 +137,7 @@ def _read_run(path: Path) -> Any:
 
 def _read_rows(path: Path) -> Iterator[Any]:
     lines = path.read_bytes().split(b"\n")
-    # After the last line break comes a line that was cut off, or nothing.
+    # Behind the last line break is an incomplete line, or nothing.
     for number, line in enumerate(lines[:-1], 1):
         row = _unseal(line)
         if row is None:

@@ -1,4 +1,4 @@
-"""What a model does right: every shortcut is held against plain forwards of the model at hand before it is taken."""
+"""Verify fast paths on a model: their losses must agree with those of plain forwards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,53 +14,54 @@ from hf_core_bpb.models.inspect import accepts, device_of, dtype_of, num_known_i
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
-from hf_core_bpb.scoring.plan import Costs, Mode, plan_jobs
+from hf_core_bpb.scoring.jobs import Costs, Mode
+from hf_core_bpb.scoring.plan import plan_jobs
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request, Scored
 
-# Deviations are shares of what a wrong context does to losses: means over requests of nats per token.
-# In float64 right paths have been measured up to 3e-12, wrong ones from 1e-4 (weights of an untrained model) and 3e-2.
-_STRUCTURE = 1e-8
-# In the dtype of the run, what rounding may do beside a multiple of what it does among the model's plain forwards.
-_ROUNDING, _ROUNDING_IN_HALF_PRECISION = 2e-3, 0.05
-_NOISE = 10.0
-# Without float64, wrong paths have to be told from right ones in the dtype of the run.
-_STRICT, _STRICT_IN_HALF_PRECISION = 5e-5, 0.02
+# Errors are relative to the effect of a wrong context on the mean loss per token, averaged over requests.
+# In float64, correct paths measured at most 3e-12; incorrect ones at least 1e-4 untrained and 3e-2 trained.
+_MAX_ERROR_FLOAT64 = 1e-8
+# In the dtype of the run: this, and a multiple of the rounding error among the model's plain forwards.
+_MAX_ROUNDING, _MAX_ROUNDING_HALF_PRECISION = 2e-3, 0.05
+_ROUNDING_FACTOR = 10.0
+# If float64 is not available, the dtype of the run alone must separate incorrect paths from correct ones.
+_MAX_ERROR_WITHOUT_FLOAT64, _MAX_ERROR_WITHOUT_FLOAT64_HALF_PRECISION = 5e-5, 0.02
 
-# What a forward costs in tokens in the plan of few, much padded forwards.
-_FEWEST_FORWARDS = 50.0
-_SHORTEST = 48
-_BEYOND = 16
+# The cost of a forward, in tokens, that makes the planner choose few forwards with much padding.
+_FEW_FORWARDS_COST = 50.0
+_MIN_LENGTH = 48
+_TOKENS_BEYOND_LIMIT = 16
 _SEED = 1106
 
 
 def check_causal(model: torch.nn.Module) -> None:
-    """Raise InputError for a model whose logits change with what comes after them, such as an encoder.
+    """Raise InputError for a model whose logits depend on later tokens, such as an encoder.
 
-    Such a model sees the token that it is asked to predict, and would be given numbers far too good.
+    Such a model sees the token that it predicts, so its losses would be far too low.
     """
     length = min(4, positions_of(model) or 4)
     ids_BxT = (torch.tensor([[0, 1, 2, 1], [0, 1, 2, 0]], device=device_of(model)) % _num_ids(model))[:, -length:]
     try:
         with evaluation_mode(model):
             logits_BxTxV = model(input_ids=ids_BxT, use_cache=False).logits[:, :-1].float()
-    except Exception as error:  # what a model's own code, its kernels and its device raise has no common class
+    except Exception as error:  # the errors of models, kernels and devices have no common class
         raise RunError(
-            f"model: expected a forward of {ids_BxT.numel()} tokens by {type(model).__name__}, "
-            f"got {type(error).__name__}: {reason(error)}"
+            f"`model`: a forward pass of {type(model).__name__} with {ids_BxT.numel()} tokens failed: "
+            f"{type(error).__name__}: {reason(error)}"
         ) from error
-    moved = (logits_BxTxV[0] - logits_BxTxV[1]).abs().mean()
-    # Rounding in half precision moves them by a few thousandths of their spread; non-finite ones are named later.
-    if torch.isfinite(moved) and moved > 0.01 * logits_BxTxV[0].std():
+    change = (logits_BxTxV[0] - logits_BxTxV[1]).abs().mean()
+    # Rounding in half precision changes logits by a few thousandths of their spread; NaN is reported when scoring.
+    if torch.isfinite(change) and change > 0.01 * logits_BxTxV[0].std():
         raise InputError(
-            f"model: expected a causal language model, got {type(model).__name__}, which looks at later tokens"
+            f"`model`: expected a causal language model, got {type(model).__name__}, which looks at later tokens"
         )
 
 
 def choose_head(model: torch.nn.Module, replay: bool = True) -> Head:
-    """Return the leanest way to run the model's head that gives the losses of its plain forward.
+    """Return the cheapest strategy for the model's head that gives the losses of its plain forward.
 
-    replay: whether parts of the model may be called by themselves.
+    replay: whether the base model may be called separately.
     """
     long, short = 9, 5
     ids = np.random.default_rng(_SEED).integers(0, _num_ids(model), long + short).astype(np.int32)
@@ -68,141 +69,144 @@ def choose_head(model: torch.nn.Module, replay: bool = True) -> Head:
     if (positions_of(model) or long) < long:
         requests = [Request(ids[:2], 1, 2, 1)]
     probe = Probe(model, requests)
-    leanest: list[tuple[Head, bool]] = [("replayed", replay), ("masked", accepts(model, "logits_to_keep"))]
-    for head, possible in leanest:
-        if possible and probe.failure(head, "full") is None:
+    candidates: list[tuple[Head, bool]] = [("replayed", replay), ("masked", accepts(model, "logits_to_keep"))]
+    for head, is_possible in candidates:
+        if is_possible and probe.failure(head, "full") is None:
             return head
     return "full"
 
 
 @dataclass(frozen=True, slots=True)
-class Deviation:
-    """How far a path's losses are from plain forwards', and the allowance, as shares of what a wrong context does.
+class PathError:
+    """The error of a path against plain forwards, and the maximum allowed, relative to the effect of a wrong context.
 
-    nats: the largest difference of a request's mean loss.
+    max_nats: the largest difference of a request's mean loss, in nats per token.
     """
 
-    share: float
+    relative: float
     allowed: float
-    nats: float
+    max_nats: float
 
 
 class Probe:
-    """Requests with their losses by plain forwards: one row a forward in the run's dtype, padded rows in float64.
+    """Requests and their losses by plain forwards, the reference for heads and modes.
 
-    A path must have the model's structure, which float64 shows as rounding cannot reach there, and must round no worse
-    than a multiple of what plain forwards of other shapes do among themselves.
+    The reference is one row per forward in the dtype of the run, and padded rows in float64 if available. A path passes
+    if it computes the same function, which shows in float64 without rounding, and if its rounding error is at most a
+    multiple of that among plain forwards of other shapes.
     """
 
     def __init__(self, model: torch.nn.Module, requests: Sequence[Request]) -> None:
-        """Score the requests plainly, in batches of other shapes and without their context, for comparison."""
+        """Score the requests by plain forwards: row by row, in padded batches, and with a wrong context."""
         self.model = model
         self.requests = requests
         self.longest = max(request.end - 1 for request in requests)
-        self.cannot_try: str | None = None
+        self.unusable: str | None = None
         try:
             self.plain_N = self._score("full", "full", batch_tokens=1)
-            padded = [self._score("full", "full", n * self.longest, _FEWEST_FORWARDS) for n in (4, 16)]
-            self.requests = [_without_context(request, _num_ids(model)) for request in requests]
-            without_N = self._score("full", "full", batch_tokens=1)
-        except Exception as error:  # whatever a model raises, or losses that are not finite: nothing to compare with
-            self.cannot_try = f"it cannot be tried: {reason(error)}"
+            padded = [self._score("full", "full", n * self.longest, _FEW_FORWARDS_COST) for n in (4, 16)]
+            self.requests = [_with_wrong_context(request, _num_ids(model)) for request in requests]
+            wrong_context_N = self._score("full", "full", batch_tokens=1)
+        except Exception as error:  # any error of the model, or non-finite losses: there is no reference
+            self.unusable = f"it cannot be verified: {reason(error)}"
             return
         finally:
             self.requests = requests
-        self.context_matters = float(np.abs(without_N - self.plain_N).mean())
-        self.noise = max(float(np.abs(padded_N - self.plain_N).mean()) for padded_N in padded)
+        self.context_effect = float(np.abs(wrong_context_N - self.plain_N).mean())
+        self.rounding = max(float(np.abs(padded_N - self.plain_N).mean()) for padded_N in padded)
         self.exact_N = self._score_exactly()
 
     def _score_exactly(self) -> npt.NDArray[np.float64] | None:
-        """Return the plain losses in float64, None where the model cannot be run so."""
+        """Return the plain losses in float64, None if the model cannot run in float64."""
         if not can_widen(self.model):
             return None
         try:
             with in_float64(self.model):
-                return self._score("full", "full", per_forward=_FEWEST_FORWARDS)
-        except Exception:  # a kernel that has no float64: the run's dtype has to do
+                return self._score("full", "full", per_forward=_FEW_FORWARDS_COST)
+        except Exception:  # such as a kernel without float64
             return None
 
     def failure(self, head: Head, mode: Mode) -> str | None:
-        """Return why a head and a mode cannot be used on this model, None where they can."""
-        if self.cannot_try is not None:
-            return self.cannot_try
+        """Return why a head and a mode cannot be used on this model, None if they can."""
+        if self.unusable is not None:
+            return self.unusable
         try:
-            deviations = self.deviations(head, mode)
-        except Exception as error:  # whatever a model raises at what it does not support
+            errors = self.errors(head, mode)
+        except Exception as error:  # models raise any error for inputs that they do not support
             return f"{type(error).__name__}: {reason(error)}"
-        if mode != "full" and self.context_matters == 0.0:
-            return "it cannot be tried: the model's losses do not depend on their context"
-        for deviation in deviations:
-            if not deviation.share <= deviation.allowed:
+        if mode != "full" and self.context_effect == 0.0:
+            return "it cannot be verified: the model's losses do not depend on their context"
+        for path_error in errors:
+            if not path_error.relative <= path_error.allowed:
                 return (
-                    f"its losses are off by up to {deviation.nats:.2g} nats a token, "
-                    f"{deviation.share:.2g} of what a wrong context does to them"
+                    f"it failed the accuracy check (relative error {path_error.relative:.2g}, "
+                    f"up to {path_error.max_nats:.2g} nats per token)"
                 )
         return None
 
-    def deviations(self, head: Head, mode: Mode) -> list[Deviation]:
-        """Return a path's deviation in float64, where the model can be run so, and that in the dtype of the run."""
+    def errors(self, head: Head, mode: Mode) -> list[PathError]:
+        """Return the error of a path in float64, if the model can run in it, and in the dtype of the run."""
         is_half = dtype_of(self.model).itemsize < 4
-        found = []
+        errors = []
         if self.exact_N is not None:
             with in_float64(self.model):
-                # The plan of fewest forwards alone: it has all kinds of padding, and weights are widened anew in each.
-                found.append(self._deviation(head, mode, self.exact_N, _STRUCTURE, (_FEWEST_FORWARDS,)))
-            allowed = (_ROUNDING_IN_HALF_PRECISION if is_half else _ROUNDING) + _NOISE * self._share(self.noise)
+                # The plan of few forwards is enough: it has all kinds of padding, and each forward widens all weights.
+                errors.append(self._error(head, mode, self.exact_N, _MAX_ERROR_FLOAT64, (_FEW_FORWARDS_COST,)))
+            allowed = _MAX_ROUNDING_HALF_PRECISION if is_half else _MAX_ROUNDING
+            allowed += _ROUNDING_FACTOR * self._relative(self.rounding)
         else:
-            allowed = _STRICT_IN_HALF_PRECISION if is_half else _STRICT
-        return [*found, self._deviation(head, mode, self.plain_N, allowed, (0.0, _FEWEST_FORWARDS))]
+            allowed = _MAX_ERROR_WITHOUT_FLOAT64_HALF_PRECISION if is_half else _MAX_ERROR_WITHOUT_FLOAT64
+        return [*errors, self._error(head, mode, self.plain_N, allowed, (0.0, _FEW_FORWARDS_COST))]
 
-    def _deviation(
+    def _error(
         self, head: Head, mode: Mode, expected_N: npt.NDArray[np.float64], allowed: float, costs: Sequence[float]
-    ) -> Deviation:
-        off_PxN = np.abs([self._score(head, mode, per_forward=cost) - expected_N for cost in costs])
-        return Deviation(self._share(float(off_PxN.mean(axis=1).max())), allowed, float(off_PxN.max()))
+    ) -> PathError:
+        """Return the largest error over plans with different costs of a forward."""
+        errors_PxN = np.abs([self._score(head, mode, per_forward=cost) - expected_N for cost in costs])
+        return PathError(self._relative(float(errors_PxN.mean(axis=1).max())), allowed, float(errors_PxN.max()))
 
-    def _share(self, nats: float) -> float:
-        return nats / self.context_matters if self.context_matters > 0 else nats
+    def _relative(self, nats: float) -> float:
+        return nats / self.context_effect if self.context_effect > 0 else nats
 
     def _score(
         self, head: Head, mode: Mode, batch_tokens: int | None = None, per_forward: float = 0.0
     ) -> npt.NDArray[np.float64]:
-        """Return each request's mean nats, all that can be forwarded in a mode being forwarded in it."""
+        """Return each request's mean nats (N,), forwarded in a mode wherever it can be."""
         trie = build_trie(self.requests)
         costs = Costs(pair=0.0, forward=per_forward, copy=0.0)
         jobs = plan_jobs(trie, batch_tokens or 4 * self.longest, costs, frozenset({mode}), positions_of(self.model))
         if all(job.mode != mode for job in jobs):
-            raise InputError("the context is too short to try it")
+            raise InputError("the model's context is too short to verify it")
         forward = Forward(self.model, head)
         scored: dict[int, Scored] = {}
         with evaluation_mode(self.model):
             for job in jobs:
                 scored |= forward.run(job, trie, self.requests)
-        return np.array([scored[number].mean_nats for number in range(len(self.requests))])
+        return np.array([scored[index].mean_nats for index in range(len(self.requests))])
 
 
-def _without_context(request: Request, num_ids: int) -> Request:
-    """Return a request with other ids in front of the one before its span."""
+def _with_wrong_context(request: Request, num_ids: int) -> Request:
+    """Return a request with other ids in its context, except for the last one before its span."""
     ids = request.ids.copy()
-    before = request.start - 1
-    ids[:before] = (7 * ids[:before] + 3) % num_ids
+    num_changed = request.start - 1
+    ids[:num_changed] = (7 * ids[:num_changed] + 3) % num_ids
     return Request(ids, request.start, request.end, request.num_bytes)
 
 
 def probe_length(model: torch.nn.Module, longest: int) -> int:
-    """Return how many tokens must be tried so that requests of at most `longest` hold no surprise.
+    """Return the length of probe requests that verifies a mode for requests of up to `longest` tokens.
 
-    More than any window or chunk of the model's that such a request exceeds.
+    It is longer than every attention window and chunk of the model that such a request exceeds.
     """
     config: Any = getattr(model, "config", None)
     limits = [limit for limit in _limits(config.to_dict()) if limit < longest] if config is not None else []
-    length = max([_SHORTEST, *(limit + _BEYOND for limit in limits)])
+    length = max([_MIN_LENGTH, *(limit + _TOKENS_BEYOND_LIMIT for limit in limits)])
     positions = positions_of(model)
     return length if positions is None else min(length, positions)
 
 
 def _limits(config: Mapping[str, Any]) -> Iterator[int]:
-    """Yield what a configuration says of windows and chunks."""
+    """Yield the sizes of windows and chunks in a configuration."""
     for name, value in config.items():
         if isinstance(value, Mapping):
             yield from _limits(value)
@@ -211,38 +215,38 @@ def _limits(config: Mapping[str, Any]) -> Iterator[int]:
 
 
 def random_requests(model: torch.nn.Module, length: int) -> list[Request]:
-    """Return requests of at most `length` forwarded tokens that share prefixes in all the ways that are planned.
+    """Return requests of at most `length` forwarded tokens that share prefixes in all ways that the planner handles.
 
-    Ragged prefixes with ragged branches, branches that branch again, one-token choices, a span that begins
-    before the branching.
+    Prefixes and branches of different lengths, branches that branch again, options of one token, and a span that begins
+    before the branch.
     """
     rng = np.random.default_rng(_SEED)
 
     def draw(count: int) -> list[int]:
         return [int(i) for i in rng.integers(0, _num_ids(model), count)]
 
-    made: list[Request] = []
+    requests: list[Request] = []
 
     def add(prefix: list[int], branch: list[int], start: int | None = None) -> None:
         ids = np.array(prefix + branch, dtype=np.int32)
-        made.append(Request(ids, start if start is not None else len(prefix), len(ids), 1))
+        requests.append(Request(ids, start if start is not None else len(prefix), len(ids), 1))
 
     longest = max(length - 11, 2)
-    one, two, three = draw(longest), draw(max(longest // 2 + 9, 2)), draw(max(longest - 5, 2))
+    first, second, third = draw(longest), draw(max(longest // 2 + 9, 2)), draw(max(longest - 5, 2))
     fork = draw(2)
-    add(one, draw(1))
-    add(one, fork + draw(3))
-    add(one, fork + draw(6))
-    add(one, draw(9), start=longest - 1)
-    add(two, draw(2))
-    add(two, draw(5))
-    add(two, draw(11))
+    add(first, draw(1))
+    add(first, fork + draw(3))
+    add(first, fork + draw(6))
+    add(first, draw(9), start=longest - 1)
+    add(second, draw(2))
+    add(second, draw(5))
+    add(second, draw(11))
     for branch in (draw(3), draw(4)):
-        add(three, branch + draw(1))
-        add(three, branch + draw(1))
-    return [request for request in made if request.end - 1 <= length]
+        add(third, branch + draw(1))
+        add(third, branch + draw(1))
+    return [request for request in requests if request.end - 1 <= length]
 
 
 def _num_ids(model: torch.nn.Module) -> int:
-    """Return how many ids may be drawn: those that the model knows, or few where it does not say."""
+    """Return the number of ids with an embedding, 3 if the model does not declare it."""
     return num_known_ids(model) or 3

@@ -1,4 +1,4 @@
-"""Workloads to sums: fast paths agreed on, work shared among processes, parts gathered once at the end."""
+"""Score workloads: agree on fast paths, share jobs among processes, gather their sums once at the end."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from hf_core_bpb.errors import InputError, NonFiniteError
 from hf_core_bpb.models.inspect import check_largest_id
 from hf_core_bpb.progress import Progress, SilentProgress
 from hf_core_bpb.scoring.engine import Engine, Record, record_nothing
+from hf_core_bpb.scoring.jobs import Job, assign_jobs
 from hf_core_bpb.scoring.journal import Journal
 from hf_core_bpb.scoring.memory import auto_batch_tokens
-from hf_core_bpb.scoring.plan import Job, share_out
 from hf_core_bpb.scoring.trie import Trie
 from hf_core_bpb.scoring.workload import Workload
 from hf_core_bpb.types import Scored, Work
@@ -22,7 +22,7 @@ from hf_core_bpb.types import Scored, Work
 
 @dataclass(frozen=True, slots=True)
 class ScoredWorkload:
-    """The sums of every request by the name of its task or text, what they cost, and the budget of the last forward."""
+    """The sums of all requests, in order, by task or text; the cost; and the token budget of the last forward."""
 
     sums: Mapping[str, list[Scored]]
     work: Work
@@ -30,8 +30,8 @@ class ScoredWorkload:
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
-    """A trie of some requests of a task or text, and the jobs of each share of the processes."""
+class _PlannedTrie:
+    """A trie of requests of one task or text, and its jobs by share of the processes."""
 
     name: str
     trie: Trie
@@ -39,8 +39,8 @@ class _Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
-    """What one process scored: sums by name and request number, and whether its memory sufficed."""
+class _ShareResult:
+    """The sums of one process by name and request index, their cost, and whether all its jobs finished."""
 
     sums: Mapping[str, Mapping[int, Scored]]
     work: Work
@@ -49,10 +49,10 @@ class _Part:
 
 @dataclass(slots=True)
 class Scorer:
-    """Scores workloads on one model, by itself or as one process of a group.
+    """Scores workloads on one model, in one process or as one of a group.
 
-    batch_tokens: maximum tokens per forward pass, from the device's memory if None. journal: where every finished
-    forward is recorded, and whose forwards are not repeated.
+    batch_tokens: maximum tokens per forward pass, from the device's memory if None. journal: records every finished
+    job; jobs that it has already are not repeated.
     """
 
     model: torch.nn.Module
@@ -64,14 +64,14 @@ class Scorer:
 
     @property
     def engine(self) -> Engine:
-        """The model with the fast paths that hold on it."""
+        """The model with its fast paths."""
         if self._engine is None:
             self._engine = Engine(self.model)
         return self._engine
 
     @property
     def budget(self) -> int:
-        """Tokens per forward pass that every process can hold; all processes must ask together."""
+        """Maximum tokens per forward pass, the same on all processes, which must call this together."""
         if self._budget is None:
             journal = self.journal
             requested = self.batch_tokens or (journal.batch_tokens if journal is not None else None)
@@ -80,10 +80,10 @@ class Scorer:
         return self._budget
 
     def score(self, workload: Workload) -> ScoredWorkload:
-        """Return the sums of all requests, in their order, on every process.
+        """Return the sums of all requests on every process.
 
-        All processes plan the same forwards, run their shares, and gather all parts once at the end. If memory runs
-        out on any process, all of them halve the budget for what is left.
+        All processes plan the same jobs, run their shares, and gather the sums once at the end. If memory runs out on
+        any process, all of them halve the token budget for the remaining requests.
         """
         self._check(workload)
         budget = self.budget
@@ -94,19 +94,19 @@ class Scorer:
             for name, digest in workload.digests.items():
                 sums[name] |= self.journal.scored.get(digest, {})
                 work += self.journal.work.get(digest, Work())
-        # Planned as if nothing were scored yet, so that what is left runs as it would have run.
+        # Plan as if nothing were scored yet, so that a resumed run has the same jobs as an uninterrupted one.
         tries = self._tries(workload, {name: {} for name in workload.requests})
         while True:
-            pieces = self._share_out(tries, budget, sums)
-            gathering: Gathering[_Part] = Gathering(self.engine.in_lockstep)
+            planned = self._plan(tries, budget, sums)
+            gathering: Gathering[_ShareResult] = Gathering(self.engine.in_lockstep)
             with gathering:
-                gathering.part = self._score_share(workload, pieces)
+                gathering.part = self._score_share(workload, planned)
             for part in gathering.parts:
                 work += part.work
                 for name, scored in part.sums.items():
-                    # A job that was only partly new keeps the sums that were there before.
+                    # Sums from before win: a job can repeat requests that are already scored.
                     sums[name] = {**scored, **sums[name]}
-            # A budget that fitted holds for the next workload on this model as well.
+            # The next workload on this model starts with the budget that fits.
             self._budget = budget
             if all(part.finished for part in gathering.parts):
                 ordered = {name: [scored[i] for i in range(len(scored))] for name, scored in sums.items()}
@@ -116,7 +116,7 @@ class Scorer:
             tries = self._tries(workload, sums)
 
     def _check(self, workload: Workload) -> None:
-        """Raise InputError for ids that the model does not know, and for processes with different workloads."""
+        """Raise InputError for ids without an embedding, and if processes have different workloads."""
         check_largest_id(workload.largest_id, self.model)
         if process_group().num_processes > 1 and len(set(map(str, gather_parts(lambda: workload.digests)))) > 1:
             raise InputError(
@@ -127,75 +127,79 @@ class Scorer:
     def _record_budget(self, budget: int) -> None:
         journal = self.journal
         if journal is not None and journal.batch_tokens != budget:
-            gather_parts(lambda: journal.plan(process_group().process_index, budget))
+            gather_parts(lambda: journal.record_batch_tokens(process_group().process_index, budget))
 
     def _tries(self, workload: Workload, sums: Mapping[str, Mapping[int, Scored]]) -> list[tuple[str, Trie]]:
-        """Return the tries of what is not scored yet, each with the name of its task or text."""
+        """Return the tries of the requests without sums, each with the name of its task or text."""
         if self.engine.rescaled_beyond is None and not any(sums.values()):
             return list(workload.tries.items())
         return [
             (name, trie)
             for name, requests in workload.requests.items()
-            for trie in self.engine.tries(requests, [n for n in range(len(requests)) if n not in sums[name]])
+            for trie in self.engine.build_tries(requests, [i for i in range(len(requests)) if i not in sums[name]])
         ]
 
-    def _share_out(
+    def _plan(
         self, tries: Sequence[tuple[str, Trie]], budget: int, sums: Mapping[str, Mapping[int, Scored]]
-    ) -> list[_Piece]:
-        """Return the jobs with something new to score, by fast paths that hold on all processes, in shares."""
+    ) -> list[_PlannedTrie]:
+        """Return the jobs with requests that have no sums yet, in one share per copy of the model."""
+        jobs_by_trie = self._plan_verified(tries, budget)
+        self.engine.used_modes |= {job.mode for jobs in jobs_by_trie for job in jobs}
+        loads = [0.0] * (process_group().num_processes // self.engine.processes_per_copy)
+        planned = []
+        for (name, trie), jobs in zip(tries, jobs_by_trie, strict=True):
+            remaining = [job for job in jobs if not all(index in sums[name] for index in job.request_indices(trie))]
+            planned.append(_PlannedTrie(name, trie, assign_jobs(remaining, self.engine.costs, loads)))
+        return planned
+
+    def _plan_verified(self, tries: Sequence[tuple[str, Trie]], budget: int) -> list[list[Job]]:
+        """Return the jobs of each trie by fast paths that pass the accuracy check on all processes."""
         longest = max((trie.longest for _, trie in tries), default=0)
         while True:
-            planned = [self.engine.plan(trie, budget) for _, trie in tries]
-            jobs = [job for trie_jobs in planned for job in trie_jobs]
-            # A window may count the columns of a tree, which are more than the tokens of any of its paths.
+            jobs_by_trie = [self.engine.plan(trie, budget) for _, trie in tries]
+            jobs = [job for trie_jobs in jobs_by_trie for job in trie_jobs]
+            # A window may count the columns of a tree, which has more of them than its longest path has tokens.
             widest = max([longest, *(job.num_columns for job in jobs)])
-            untried = self.engine.untried(jobs, widest)
-            if not untried:
-                break
-            outcomes = gather_parts(partial(self.engine.try_out, untried, widest))
-            for mode, failure in self.engine.settle(outcomes, widest).items():
+            unverified = self.engine.unverified(jobs, widest)
+            if not unverified:
+                return jobs_by_trie
+            verdicts = gather_parts(partial(self.engine.verify, unverified, widest))
+            for mode, failure in self.engine.apply_verdicts(verdicts, widest).items():
                 _warn(
                     f"Fast path '{mode}' disabled for {type(self.model).__name__}: {failure}. Results are unaffected, "
                     "the run is slower."
                 )
-        self.engine.used |= {job.mode for job in jobs}
-        loads = [0.0] * (process_group().num_processes // self.engine.processes_per_copy)
-        pieces = []
-        for (name, trie), trie_jobs in zip(tries, planned, strict=True):
-            left = [job for job in trie_jobs if not all(number in sums[name] for number in job.numbers(trie))]
-            pieces.append(_Piece(name, trie, share_out(left, self.engine.costs, loads)))
-        return pieces
 
-    def _score_share(self, workload: Workload, pieces: Sequence[_Piece]) -> _Part:
+    def _score_share(self, workload: Workload, planned: Sequence[_PlannedTrie]) -> _ShareResult:
         share, member = divmod(process_group().process_index, self.engine.processes_per_copy)
         sums: dict[str, dict[int, Scored]] = {}
         work = Work()
         finished = True
-        self.progress.begin(sum(job.num_tokens for piece in pieces for job in piece.shares[share]))
-        for piece in pieces:
-            jobs = piece.shares[share]
+        self.progress.begin(sum(job.num_tokens for item in planned for job in item.shares[share]))
+        for item in planned:
+            jobs = item.shares[share]
             if not jobs or not finished:
                 continue
-            self.progress.stage(piece.name, sum(job.num_tokens for job in jobs))
-            requests = workload.requests[piece.name]
-            record = self._recorder(workload, piece.name, member)
+            self.progress.stage(item.name, sum(job.num_tokens for job in jobs))
+            requests = workload.requests[item.name]
+            record = self._recorder(workload, item.name, member)
             try:
-                scored, done, finished = self.engine.score(requests, piece.trie, jobs, self.progress, record)
+                scored, item_work, finished = self.engine.score(requests, item.trie, jobs, self.progress, record)
             except NonFiniteError as error:
-                # A sharded model is called in lockstep, which a failure ends.
-                alone = () if self.engine.in_lockstep else self.engine.not_finite(requests, error.indices)
-                raise NonFiniteError(piece.name, alone or error.indices, error.count) from None
-            sums.setdefault(piece.name, {}).update(scored)
-            work += done
+                # Processes in lockstep cannot score single requests: the others would wait for them.
+                culprits = () if self.engine.in_lockstep else self.engine.non_finite_requests(requests, error.indices)
+                raise NonFiniteError(item.name, culprits or error.indices, error.count) from None
+            sums.setdefault(item.name, {}).update(scored)
+            work += item_work
         if self.engine.in_lockstep:
             num_shares = process_group().num_processes // self.engine.processes_per_copy
-            counts = [sum(job.num_forwards for piece in pieces for job in piece.shares[i]) for i in range(num_shares)]
-            self.engine.idle(max(counts) - counts[share])
-        # Processes that hold parts of one copy of the model have done the same work together.
-        return _Part(sums, work if member == 0 else Work(), finished)
+            counts = [sum(job.num_forwards for item in planned for job in item.shares[i]) for i in range(num_shares)]
+            self.engine.run_dummy_forwards(max(counts) - counts[share])
+        # The processes of one copy of the model did the same work: count it once.
+        return _ShareResult(sums, work if member == 0 else Work(), finished)
 
     def _recorder(self, workload: Workload, name: str, member: int) -> Record:
-        """Return the function that records a job; of the processes that hold a copy together, one records."""
+        """Return the function that records a job; only the first process of each copy of the model records."""
         if self.journal is None or member > 0:
             return record_nothing
         return partial(self.journal.record, process_group().process_index, workload.digests[name])

@@ -1,4 +1,4 @@
-"""The prefix trie of requests: which tokens they have in common, counted once (pure)."""
+"""The prefix trie of requests, in which shared tokens are counted once (pure)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,20 +10,19 @@ from hf_core_bpb.types import Ids, Request
 
 @dataclass(frozen=True, slots=True)
 class Trie:
-    """Sorted token paths, none a prefix of another, each with what it shares with the one before.
+    """Sorted token paths, none of them a prefix of another.
 
-    paths: what must be forwarded of the requests, their ids without the last. shared: how many leading ids
-    a path has in common with the path before it, 0 for the first. hosted: the numbers of the requests whose
-    tokens lie along each path.
+    paths: the ids to forward, each request's without its last. shared: how many leading ids each path has in common
+    with the path before it, 0 for the first. request_indices: the requests that lie along each path.
     """
 
     paths: tuple[Ids, ...]
     shared: tuple[int, ...]
-    hosted: tuple[tuple[int, ...], ...]
+    request_indices: tuple[tuple[int, ...], ...]
 
     @property
     def num_tokens(self) -> int:
-        """Distinct prefixes of all paths: the fewest tokens that any scoring of them can forward."""
+        """The theoretical minimum of forwarded tokens: the number of distinct prefixes of all paths."""
         return sum(len(path) for path in self.paths) - sum(self.shared)
 
     @property
@@ -32,43 +31,51 @@ class Trie:
         return max((len(path) for path in self.paths), default=0)
 
 
-def build_trie(requests: Sequence[Request], numbers: Iterable[int] | None = None) -> Trie:
-    """Return the trie of the requests, or of those with the given numbers.
+def build_trie(requests: Sequence[Request], indices: Iterable[int] | None = None) -> Trie:
+    """Return the trie of all requests, or of those at the given indices.
 
-    Nothing is predicted from the last id of a request, so it is in no path; choices of one token have the
-    same path. It is sorted, so the order of the requests does not matter.
+    Nothing is predicted from the last id of a request, so no path includes it, and options of one token have the same
+    path. The paths do not depend on the order of the requests.
     """
+    indices = range(len(requests)) if indices is None else list(indices)
+    ends = last_ends(requests, indices)
+    # Documents in a packed window share one array of ids, whose longest span covers the others.
+    by_array: dict[int, list[int]] = {}
+    for index in indices:
+        by_array.setdefault(id(requests[index].ids), []).append(index)
     by_path: dict[bytes, list[int]] = {}
-    ends: dict[int, int] = {}
-    alike: dict[int, list[int]] = {}
-    for number in numbers if numbers is not None else range(len(requests)):
-        # Documents in a packed window share one array of ids: the longest stands for all.
-        key = id(requests[number].ids)
-        alike.setdefault(key, []).append(number)
-        ends[key] = max(ends.get(key, 0), requests[number].end)
-    for key, held in alike.items():
+    for array, group in by_array.items():
         # Big-endian bytes sort as the ids do.
-        path = requests[held[0]].ids[: ends[key] - 1].astype(">u4").tobytes()
-        by_path.setdefault(path, []).extend(held)
+        path = requests[group[0]].ids[: ends[array] - 1].astype(">u4").tobytes()
+        by_path.setdefault(path, []).extend(group)
     paths: list[Ids] = []
     shared: list[int] = []
-    hosted: list[list[int]] = []
+    request_indices: list[list[int]] = []
     previous = b""
     for path in sorted(by_path):
         ids = np.frombuffer(path, dtype=">u4").astype(np.int32)
         if paths and path.startswith(previous):
-            # A prefix of the next path in order is no path of its own.
+            # The path before is a prefix of this one, which replaces it.
             paths[-1] = ids
-            hosted[-1] += by_path[path]
+            request_indices[-1] += by_path[path]
         else:
             shared.append(_num_shared(paths[-1], ids) if paths else 0)
             paths.append(ids)
-            hosted.append(by_path[path])
+            request_indices.append(by_path[path])
         previous = path
-    return Trie(tuple(paths), tuple(shared), tuple(tuple(numbers) for numbers in hosted))
+    return Trie(tuple(paths), tuple(shared), tuple(map(tuple, request_indices)))
 
 
-def _num_shared(one: Ids, other: Ids) -> int:
-    shortest = min(len(one), len(other))
-    differs = one[:shortest] != other[:shortest]
+def last_ends(requests: Sequence[Request], indices: Iterable[int]) -> dict[int, int]:
+    """Return the end of the last span in each array of ids, by the array's `id()`."""
+    ends: dict[int, int] = {}
+    for index in indices:
+        array = id(requests[index].ids)
+        ends[array] = max(ends.get(array, 0), requests[index].end)
+    return ends
+
+
+def _num_shared(first: Ids, second: Ids) -> int:
+    shortest = min(len(first), len(second))
+    differs = first[:shortest] != second[:shortest]
     return int(differs.argmax()) if differs.any() else shortest

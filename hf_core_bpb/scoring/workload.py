@@ -1,4 +1,4 @@
-"""The requests of a run before there is a model: by task or text, with their tries and digests."""
+"""The requests of a run, by task or text, with their tries and digests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from hf_core_bpb.types import Request
 
 @dataclass(frozen=True)
 class Workload:
-    """Requests by the name of their task or text, and a trie of each."""
+    """The requests of each task or text by name, and their trie."""
 
     requests: Mapping[str, list[Request]]
     tries: Mapping[str, Trie]
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """A digest of each name with its requests."""
+        """A digest of each name and its requests."""
         return {name: _digest(name, requests) for name, requests in self.requests.items()}
 
     @property
@@ -29,12 +29,12 @@ class Workload:
 
     @property
     def minimum_tokens(self) -> int:
-        """The theoretical minimum of forwarded tokens, if every task or text is scored by itself."""
+        """The theoretical minimum of forwarded tokens if tasks and texts share none."""
         return sum(trie.num_tokens for trie in self.tries.values())
 
 
 def build_workload(builders: Mapping[str, Callable[[], list[Request]]]) -> Workload:
-    """Return the requests of all builders; every process builds the same. If one process fails, all raise its error."""
+    """Return the requests of all builders, built on every process. If one process fails, all raise its error."""
     requests: dict[str, list[Request]] = {}
     tries: dict[str, Trie] = {}
 
@@ -50,7 +50,7 @@ def build_workload(builders: Mapping[str, Callable[[], list[Request]]]) -> Workl
 def _digest(name: str, requests: Sequence[Request]) -> str:
     digest = sha256(repr(name).encode())
     for request in requests:
-        numbers = (request.start, request.end, request.num_bytes, len(request.ids))
-        digest.update(repr(numbers).encode())
+        span = (request.start, request.end, request.num_bytes, len(request.ids))
+        digest.update(repr(span).encode())
         digest.update(request.ids.tobytes())
     return digest.hexdigest()[:32]

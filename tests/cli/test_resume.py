@@ -190,7 +190,7 @@ def test_overwrite_restarts_an_unfinished_run(unfinished, whole):
 def journal_file(tmp_path):
     """Return the journal file of one process with three forward passes."""
     journal = open_journal(tmp_path, RUN)
-    journal.plan(0, 512)
+    journal.record_batch_tokens(0, 512)
     journal.record(0, "s", {0: Scored(1.5, 2, 3, 4, True), 1: Scored(0.1, 1, 1, 1, False)}, Work(1, 20, 3))
     journal.record(0, "s", {2: Scored(1e-300, 2, 3, 4, True)}, Work(2, 10, 2))
     return tmp_path / "partial" / "0001-0000.jsonl"

@@ -1,4 +1,4 @@
-"""Bits per byte against a plain loop, and the same number whatever the batches, windows or processes."""
+"""Bits per byte against a naive loop, for any token budget, window and stride."""
 
 import math
 
@@ -14,7 +14,7 @@ TEXTS = ["The river ran to the sea.\r\n", "Ärger, 海 und 🌊: question and an
 
 
 def naive_sums(model, tokenizer, text, max_length):
-    """Nats, tokens of a document: every token from as many as fit of those before it, window by window."""
+    """Return the nats and tokens of a document, window by window, each token with as much context as fits."""
     ids = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
     nats, scored = [], 1
     while scored < len(ids):
@@ -52,7 +52,7 @@ def test_the_other_units_follow_from_the_same_nats(tokenizer, tiny_model):
 
 
 class Uniform(torch.nn.Module):
-    """A model for which every one of 400 ids is equally likely."""
+    """A model for which all 400 ids are equally likely."""
 
     def __init__(self, config):
         super().__init__()
@@ -74,10 +74,10 @@ def test_a_uniform_model_has_the_bits_of_its_vocabulary(tokenizer, tiny_model):
 
 
 def test_the_sum_does_not_depend_on_the_token_budget_or_the_order_of_documents(tokenizer, tiny_model):
-    one = bits_per_byte(tiny_model, tokenizer, TEXTS, batch_tokens=1)
-    many = bits_per_byte(tiny_model, tokenizer, TEXTS[::-1], batch_tokens=4096)
-    assert one.bpb == pytest.approx(many.bpb, rel=1e-6)
-    assert [d.num_bytes for d in one.documents] == [d.num_bytes for d in many.documents][::-1]
+    small = bits_per_byte(tiny_model, tokenizer, TEXTS, batch_tokens=1)
+    large = bits_per_byte(tiny_model, tokenizer, TEXTS[::-1], batch_tokens=4096)
+    assert small.bpb == pytest.approx(large.bpb, rel=1e-6)
+    assert [d.num_bytes for d in small.documents] == [d.num_bytes for d in large.documents][::-1]
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_the_sum_does_not_depend_on_the_token_budget_or_the_order_of_documents(t
         (["fine", None], r"texts\[1\]: expected text or a list of token ids, got NoneType"),
     ],
 )
-def test_texts_that_are_none_are_refused(tokenizer, tiny_model, texts, message):
+def test_invalid_texts_are_rejected(tokenizer, tiny_model, texts, message):
     with pytest.raises(InputError, match=message):
         bits_per_byte(tiny_model, tokenizer, texts)
 
 
-def test_the_signature_names_what_the_number_depends_on(tokenizer, tiny_model):
+def test_the_signature_names_everything_that_bits_per_byte_depends_on(tokenizer, tiny_model):
     signature = bits_per_byte(tiny_model, tokenizer, ["the sea"], max_length=16).signature
     assert signature.startswith("bpb|text:sha256:")
     assert "|first:bos|max-length:16|dtype:float32|documents:alone|stride:16|version:" in signature
@@ -107,7 +107,7 @@ def test_the_signature_names_what_the_number_depends_on(tokenizer, tiny_model):
 
 
 def test_a_stride_gives_every_token_more_context_and_scores_it_once(tokenizer, tiny_model):
-    """By hand: token t of a window that moves by 4 sees 12 tokens or more, where the text has as many."""
+    """By hand: in windows of 16 that move by 4, every token after the first window has 12 tokens of context or more."""
     text = TEXTS[1]
     ids = [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]
     nats = nats_of(tiny_model, ids[:17], 1, 17)

@@ -1,4 +1,4 @@
-"""The whole way for CORE, from the Hub's rows to verdicts, against a plain loop over the same rows."""
+"""CORE from rows to verdicts, against a naive loop over the same rows."""
 
 import pytest
 from support.bundles import write_bundle
@@ -68,12 +68,12 @@ def test_every_item_of_every_kind_agrees_with_a_plain_loop(tiny_model, tokenizer
     )
     centered = []
     for name, (kind, shots, delimiter, rows) in BUNDLE_ROWS.items():
-        taken = select_items(kind, rows, limit)
+        selected = select_items(kind, rows, limit)
         items = result.tasks[name].items
-        assert len(items) == len(taken)
+        assert len(items) == len(selected)
         verdicts = []
         for index, item in enumerate(items):
-            correct, nats = score_item(tiny_model, tokenize, kind, taken, index, shots, delimiter, max_length)
+            correct, nats = score_item(tiny_model, tokenize, kind, selected, index, shots, delimiter, max_length)
             assert item.correct == correct
             assert [option.num_tokens for option in item.options] == [len(n) for n in nats]
             assert [option.total_nats for option in item.options] == pytest.approx([sum(n) for n in nats], rel=1e-4)
@@ -86,9 +86,9 @@ def test_every_item_of_every_kind_agrees_with_a_plain_loop(tiny_model, tokenizer
 
 def test_results_do_not_depend_on_the_token_budget(tiny_model, tokenizer, bundle):
     options = {"tasks": ["sums", "names"], "source": "bundle", "bundle": bundle}
-    one, many = (evaluate_core(tiny_model, tokenizer, batch_tokens=n, **options) for n in (1, 5000))
+    small, large = (evaluate_core(tiny_model, tokenizer, batch_tokens=n, **options) for n in (1, 5000))
     for name in options["tasks"]:
-        for a, b in zip(one.tasks[name].items, many.tasks[name].items, strict=True):
+        for a, b in zip(small.tasks[name].items, large.tasks[name].items, strict=True):
             assert (a.prediction, a.correct) == (b.prediction, b.correct)
             assert [o.total_nats for o in a.options] == pytest.approx([o.total_nats for o in b.options], rel=1e-5)
 
@@ -131,13 +131,13 @@ def test_mmlu_takes_the_first_five_dev_rows_of_the_subject(hub):
         ({"source": "demo", "max_length": 513}, "`max_length`: expected at most the model's 512 positions, got 513"),
     ],
 )
-def test_options_that_do_not_fit_are_refused_in_words(tiny_model, tokenizer, options, message):
+def test_invalid_options_are_rejected_with_a_clear_error(tiny_model, tokenizer, options, message):
     with pytest.raises(InputError) as caught:
         evaluate_core(tiny_model, tokenizer, **options)
     assert message in str(caught.value)
 
 
-def test_a_bundle_without_a_task_of_the_suite_says_which(tiny_model, tokenizer, bundle):
+def test_the_tasks_that_a_bundle_lacks_are_named(tiny_model, tokenizer, bundle):
     with pytest.raises(InputError, match="lacks arc_challenge, arc_easy, boolq"):
         evaluate_core(tiny_model, tokenizer, source="bundle", bundle=bundle)
 
@@ -166,7 +166,7 @@ ENTRY = "\n- {label: sums, dataset_uri: sums.jsonl, num_fewshot: [1], icl_task_t
         ("eval_data/sums.jsonl", '{"query": "q", "choices": ["a", "b"]}\n', "got gold"),
     ],
 )
-def test_a_broken_bundle_is_refused_with_file_and_place(tiny_model, tokenizer, bundle, file, text, message):
+def test_a_damaged_bundle_is_rejected_with_file_and_line(tiny_model, tokenizer, bundle, file, text, message):
     (bundle / file).write_text(text)
     with pytest.raises(InputError) as caught:
         evaluate_core(tiny_model, tokenizer, tasks=["sums"], source="bundle", bundle=bundle)
@@ -184,7 +184,7 @@ def test_a_broken_bundle_is_refused_with_file_and_place(tiny_model, tokenizer, b
         {"tasks": ["sums", "words"]},
     ],
 )
-def test_whatever_changes_the_numbers_changes_the_signature(tiny_model, tokenizer, bundle, change):
+def test_every_option_that_changes_numbers_changes_the_signature(tiny_model, tokenizer, bundle, change):
     options = {"tasks": ["sums", "names"], "source": "bundle", "bundle": bundle}
     first = evaluate_core(tiny_model, tokenizer, **options)
     assert evaluate_core(tiny_model, tokenizer, **options).signature == first.signature
@@ -200,7 +200,7 @@ def test_whatever_changes_the_numbers_changes_the_signature(tiny_model, tokenize
         ("eval_data/sums.jsonl", "the sea", "the river"),
     ],
 )
-def test_whatever_changes_in_a_bundle_changes_the_signature(tiny_model, tokenizer, bundle, file, old, new):
+def test_every_change_of_a_bundle_changes_the_signature(tiny_model, tokenizer, bundle, file, old, new):
     options = {"tasks": ["sums"], "source": "bundle", "bundle": bundle}
     first = evaluate_core(tiny_model, tokenizer, **options)
     changed = (bundle / file).read_text().replace(old, new)

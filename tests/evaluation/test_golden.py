@@ -1,4 +1,4 @@
-"""Answers that other people's programs gave for real models, rows and text."""
+"""Golden results of other programs for real models, rows and text."""
 
 import json
 
@@ -20,7 +20,7 @@ def load(shared, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["gpt2-mini", "stories260K"])
-def test_document_likelihoods_are_those_of_lm_evaluation_harness(shared, name):
+def test_document_likelihoods_equal_those_of_lm_evaluation_harness(shared, name):
     golden = json.loads((shared / "golden" / "lm_eval_rolling.json").read_text())["models"][name]
     model, tokenizer = load(shared, name)
     for file, expected in golden["documents"].items():
@@ -32,13 +32,13 @@ def test_document_likelihoods_are_those_of_lm_evaluation_harness(shared, name):
 
 
 def check_item(item, expected):
-    """One item's verdict and nats against a golden line, which has them by option or, in language modeling, in all."""
+    """Compare an item with a golden line, which has mean nats per option, or summed nats in language modeling."""
     assert item.correct == expected["correct"]
     if "mean_nats" in expected:
         assert [option.mean_nats for option in item.options] == pytest.approx(expected["mean_nats"], abs=1e-4)
         assert (item.prediction, item.gold) == (expected["prediction"], expected["gold"])
     else:
-        # By token: torch's float32 log_softmax, which made these sums, is up to 1.7e-4 off float64 in one of them.
+        # Per token: the golden sums are of torch's float32 log_softmax, whose error is up to 1.7e-4 in a sum.
         (option,) = item.options
         assert option.mean_nats == pytest.approx(expected["sum_nats"] / option.num_tokens, abs=1e-4)
 
@@ -48,7 +48,7 @@ def golden_lines(shared, folder, name):
 
 
 @pytest.mark.slow
-def test_core_22_has_the_spans_nats_verdicts_and_core_of_nanochat(shared):
+def test_core_22_equals_nanochat_in_spans_nats_verdicts_and_core(shared):
     model, tokenizer = load(shared, "gpt2-mini")
     result = evaluate_core(model, tokenizer, "core-22", source="bundle", bundle=shared / "bundle", limit=50)
     summary = json.loads((shared / "golden" / "nanochat-gpt2-mini" / "summary.json").read_text())
@@ -65,7 +65,7 @@ def test_core_22_has_the_spans_nats_verdicts_and_core_of_nanochat(shared):
 
 
 @pytest.mark.slow
-def test_core_22_has_the_nats_verdicts_and_core_of_llm_foundry(shared):
+def test_core_22_equals_llm_foundry_in_nats_verdicts_and_core(shared):
     model, tokenizer = load(shared, "gpt2-mini")
     result = evaluate_core(
         model, tokenizer, "core-22", source="bundle", bundle=shared / "bundle", protocol="dclm", limit=40
@@ -96,33 +96,38 @@ def test_published_core_values_follow_from_their_accuracies(shared):
                 assert core_score(model["accuracy"], version) == pytest.approx(stored, abs=tolerance), model["model"]
 
 
-# Text: the bundle pads or cuts some ARC questions to four choices, and breaks the line before 22 of BoolQ's
-# "question". Gold: its ARC labels are off by one where the answer key is a number, and wrong once more.
+# Defects of the bundle, (texts, labels). Texts: several ARC questions are padded or cut to four choices, and 22 of
+# BoolQ have a line break before "question". Labels: those of ARC are off by one if the answer key is a number, and one
+# other is wrong.
 DEFECTS = {"arc_easy": (11, 71), "arc_challenge": (7, 19), "boolq": (22, 0)}
 IN_BOTH = ["openbook_qa", "winogrande", "lambada_openai", "squad", "hellaswag", "piqa", *DEFECTS]
 
 
 @pytest.mark.parametrize("name", IN_BOTH)
-def test_hub_rows_become_the_bundle_s_text_and_gold_but_for_its_known_defects(shared, name):
+def test_hub_rows_equal_the_bundle_except_for_its_known_defects(shared, name):
     import pyarrow.parquet as parquet
 
     task = {task.name: task for task in list_tasks()}[name]
     folder = shared / "hub" / "datasets" / task.dataset.path
     (file,) = folder.rglob(f"{task.dataset.config or 'data'}/{task.dataset.split}-*.parquet")
     rows = parquet.read_table(file).to_pylist()
-    ours = read_examples(task, rows, list(rows[0]), name)
-    held = {t.name: t for t in list_bundle_tasks(shared / "bundle", {})}[name]
-    theirs = load_bundle_task(held, shared / "bundle").examples
+    hub_examples = read_examples(task, rows, list(rows[0]), name)
+    bundle_task = {t.name: t for t in list_bundle_tasks(shared / "bundle", {})}[name]
+    bundle_examples = load_bundle_task(bundle_task, shared / "bundle").examples
 
     def text(example):
         context = tuple(c.strip() if task.kind == "language_modeling" else c for c in example.contexts)
         return (context, example.continuations)
 
     golds = {}
-    for example in theirs:
+    for example in bundle_examples:
         golds.setdefault(text(example), set()).add(example.gold)
-    num_texts = sum(text(example) not in golds for example in ours)
-    num_golds = sum(text(example) in golds and example.gold not in golds[text(example)] for example in ours)
+    num_texts = sum(text(example) not in golds for example in hub_examples)
+    num_golds = sum(text(example) in golds and example.gold not in golds[text(example)] for example in hub_examples)
     assert (num_texts, num_golds) == DEFECTS.get(name, (0, 0))
-    assert (held.kind, held.num_fewshot, held.delimiter) == (task.kind, task.num_fewshot, task.delimiter)
-    assert held.baselines["v1"] == task.baselines["v1"]
+    assert (bundle_task.kind, bundle_task.num_fewshot, bundle_task.delimiter) == (
+        task.kind,
+        task.num_fewshot,
+        task.delimiter,
+    )
+    assert bundle_task.baselines["v1"] == task.baselines["v1"]

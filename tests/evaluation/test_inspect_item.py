@@ -1,4 +1,4 @@
-"""One item as a model sees it is what a run scores; the three decision rules and gold's bits, by hand."""
+"""An inspected item has the scores of a run; decision rules and bits per byte of correct answers by hand."""
 
 import math
 import re
@@ -21,7 +21,7 @@ from hf_core_bpb.types import Scored
 
 @pytest.mark.parametrize("protocol", ["nanochat", "dclm"])
 @pytest.mark.parametrize("task", ["piqa", "winogrande", "squad"])
-def test_an_item_s_tokens_add_up_to_what_a_run_scores(tiny_model, tokenizer, task, protocol):
+def test_the_tokens_of_an_inspected_item_sum_to_its_score_in_a_run(tiny_model, tokenizer, task, protocol):
     lm = wrap(tiny_model, tokenizer)
     run = resolve_core(CoreOptions(tasks=[task], source="demo", protocol=protocol))
     result, _ = run_core(lm, Scorer(lm.model), run)
@@ -63,7 +63,7 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
         (["nope", "--index", "0"], "nope"),
     ],
 )
-def test_what_cannot_be_shown_is_one_line(capsys, arguments, message):
+def test_invalid_options_of_tasks_show_are_rejected_in_one_line(capsys, arguments, message):
     assert main(["tasks", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -74,29 +74,45 @@ def test_what_cannot_be_shown_is_one_line(capsys, arguments, message):
 OPTIONS = (Scored(6.0, 3, 4), Scored(5.0, 1, 10), Scored(7.0, 4, 2))
 
 
-def test_the_three_rules_choose_by_hand():
+def test_the_three_decision_rules_choose_by_sum_token_and_byte():
     assert [choose(OPTIONS, rule) for rule in ("sum", "token", "byte")] == [1, 2, 1]
     assert choose((Scored(2.0, 1, 1), Scored(2.0, 1, 1)), "sum") == 0
 
 
-def test_accuracies_by_rule_and_gold_s_bits_by_hand():
-    known = {task.name: task for task in list_tasks()}
+def choice_result():
+    """Return a task of two items, whose correct options are the second and the third."""
+    task = next(task for task in list_tasks() if task.name == "arc_easy")
     items = (ItemResult(0, 1, 2, False, OPTIONS, False), ItemResult(1, 2, 2, True, OPTIONS, False))
-    choice = TaskResult(known["arc_easy"], 0, "", items)
-    assert choice.accuracy_by_rule == {"sum": 0.5, "token": 0.5, "byte": 0.5}
+    return TaskResult(task, 0, "", items)
+
+
+def language_result():
+    """Return a language modeling task of one item, which has the first option alone."""
+    task = next(task for task in list_tasks() if task.name == "squad")
+    return TaskResult(task, 0, "", (ItemResult(0, None, None, True, OPTIONS[:1], False),))
+
+
+def test_every_rule_has_its_accuracy():
+    assert choice_result().accuracy_by_rule == {"sum": 0.5, "token": 0.5, "byte": 0.5}
+
+
+def test_language_modeling_has_no_accuracies_by_rule():
+    assert language_result().accuracy_by_rule == {}
+
+
+def test_bits_per_byte_of_correct_answers_by_hand():
+    choice, language = choice_result(), language_result()
     assert choice.gold_bits_per_byte == pytest.approx((5 + 7) / math.log(2) / 12)
-    language = TaskResult(known["squad"], 0, "", (ItemResult(0, None, None, True, OPTIONS[:1], False),))
-    assert language.accuracy_by_rule == {}
     assert language.gold_bits_per_byte == pytest.approx(6 / math.log(2) / 4)
     core = CoreResult("custom", "nanochat", "demo", "v1", {"a": choice, "b": language}, "")
     assert core.gold_bits_per_byte == pytest.approx((1 + 1.5) / math.log(2) / 2)
 
 
-def test_accuracies_by_rule_are_means_over_categories():
+def test_accuracies_by_rule_are_averaged_over_categories():
     (task,) = (task for task in list_tasks() if task.name == "arc_easy")
     categories = ("a", "a", "a", "b")
     items = tuple(
         ItemResult(i, 1 if i else 2, 2, False, OPTIONS, False, category) for i, category in enumerate(categories)
     )
-    # By sum the second is chosen: right for all but the first item, 2 of 3 in a, 1 of 1 in b.
+    # By sum the second option is chosen, correct for all but the first item: 2 of 3 in a, 1 of 1 in b.
     assert TaskResult(task, 0, "", items).accuracy_by_rule["sum"] == pytest.approx((2 / 3 + 1) / 2)

@@ -1,4 +1,4 @@
-"""The training loop's evaluation against plain sums, in each shape in which batches come."""
+"""evaluate_bpb against naive sums, for every shape of batches."""
 
 import json
 import math
@@ -19,7 +19,7 @@ TEXTS = ["The river ran to the sea.", "Ärger, 海 und 🌊: what is it? " * 3, 
 
 @pytest.fixture(scope="module")
 def rows(tokenizer):
-    """Each text's ids between BOS and EOS, padded to one length."""
+    """The ids of each text between BOS and EOS, and these padded to one length."""
     bos = tokenizer.bos_token_id
     ids = [[bos, *tokenizer.encode(text, add_special_tokens=False), bos] for text in TEXTS]
     width = max(map(len, ids))
@@ -31,7 +31,7 @@ def naive_bpb(model, tokenizer, ids):
     return nats / math.log(2) / sum(len(text.encode()) for text in TEXTS)
 
 
-def test_labels_and_pairs_give_the_plain_sums(tiny_model, tokenizer, rows):
+def test_batches_of_labels_masks_and_pairs_equal_naive_sums(tiny_model, tokenizer, rows):
     ids, padded = rows
     x = torch.tensor(padded)
     labels = torch.where(torch.arange(x.shape[1]) < torch.tensor([[len(r)] for r in ids]), x, -100)
@@ -45,15 +45,15 @@ def test_labels_and_pairs_give_the_plain_sums(tiny_model, tokenizer, rows):
     assert evaluate_bpb(tiny_model, pairs, table) == pytest.approx(expected, rel=1e-5)
 
 
-def test_bytes_by_id_leave_out_ids_of_none(tiny_model, tokenizer, rows):
+def test_bytes_may_be_a_list_or_a_tensor(tiny_model, tokenizer, rows):
     x = torch.tensor(rows[1])
     table = token_bytes(tokenizer)
     expected = evaluate_bpb(tiny_model, [(x[:, :-1], x[:, 1:])], table)
-    for plain in (table.num_bytes_V.tolist(), torch.from_numpy(table.num_bytes_V)):
-        assert evaluate_bpb(tiny_model, [(x[:, :-1], x[:, 1:])], plain) == expected
+    for num_bytes in (table.num_bytes_V.tolist(), torch.from_numpy(table.num_bytes_V)):
+        assert evaluate_bpb(tiny_model, [(x[:, :-1], x[:, 1:])], num_bytes) == expected
 
 
-def test_steps_bound_what_is_taken_from_an_endless_source(tiny_model, tokenizer, rows):
+def test_steps_limits_the_batches_of_an_endless_source(tiny_model, tokenizer, rows):
     x = torch.tensor(rows[1])
 
     def endless():
@@ -66,11 +66,11 @@ def test_steps_bound_what_is_taken_from_an_endless_source(tiny_model, tokenizer,
 
 
 @pytest.mark.slow
-def test_mixed_scripts_are_the_same_number_by_text_by_batches_and_by_command(hub, tokenizer, tmp_path):
-    """The same tokens: documents packed, with BOS between, in windows of sixteen and in rows of sixteen."""
+def test_texts_batches_and_the_command_give_the_same_bits_per_byte(hub, tokenizer, tmp_path):
+    """The same tokens: packed documents with BOS between them, in windows and in rows of sixteen."""
     model = AutoModelForCausalLM.from_pretrained("tiny")
     stream = [i for text in TEXTS for i in [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]]
-    # The last row is filled up from the left, as a window is, and what it has from the row before is not a target.
+    # The last row starts early to be full, as a window does; tokens of the row before are no targets in it.
     ends = [*range(16, len(stream) - 1, 16), len(stream) - 1]
     batches = []
     for begin, end in zip([0, *ends], ends, strict=False):
@@ -92,15 +92,15 @@ def test_mixed_scripts_are_the_same_number_by_text_by_batches_and_by_command(hub
     assert by_command["documents"] == len(TEXTS)
 
 
-def test_the_space_in_front_of_each_document_is_not_counted():
-    made = sentencepiece_bpe()
+def test_the_leading_space_of_each_document_is_not_counted():
+    tokenizer = sentencepiece_bpe()
     model = build_tiny_model("llama")
-    ids = [i for text in TEXTS for i in [made.bos_token_id, *made.encode(text, add_special_tokens=False)]]
+    ids = [i for text in TEXTS for i in [tokenizer.bos_token_id, *tokenizer.encode(text, add_special_tokens=False)]]
     nats = nats_of(model, ids, 1, len(ids))
-    kept = sum(n for n, i in zip(nats, ids[1:], strict=True) if i != made.bos_token_id)
-    expected = kept / math.log(2) / sum(len(text.encode()) for text in TEXTS)
+    text_nats = sum(n for n, i in zip(nats, ids[1:], strict=True) if i != tokenizer.bos_token_id)
+    expected = text_nats / math.log(2) / sum(len(text.encode()) for text in TEXTS)
     x = torch.tensor([ids])
-    assert evaluate_bpb(model, [(x[:, :-1], x[:, 1:])], token_bytes(made)) == pytest.approx(expected, rel=1e-5)
+    assert evaluate_bpb(model, [(x[:, :-1], x[:, 1:])], token_bytes(tokenizer)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_the_space_in_front_of_each_document_is_not_counted():
         ([(torch.ones(1, 513), torch.ones(1, 513))], "batches[0]: expected at most the model's 512 positions, got 513"),
     ],
 )
-def test_batches_that_do_not_fit_are_refused(tiny_model, tokenizer, batches, message):
+def test_invalid_batches_are_rejected(tiny_model, tokenizer, batches, message):
     with pytest.raises(InputError) as caught:
         evaluate_bpb(tiny_model, batches, token_bytes(tokenizer))
     assert message in str(caught.value)
@@ -133,23 +133,23 @@ from transformers import AutoModelForCausalLM
 group = process_group()
 model = AutoModelForCausalLM.from_pretrained("tiny")
 rows = [torch.arange(1 + i, 30 + i)[None] for i in range(5)]
-mine = rows[group.process_index :: group.num_processes]
-bpb = evaluate_bpb(model, [(row[:, :-1], row[:, 1:]) for row in mine], [0] + [2] * 399)
+share = rows[group.process_index :: group.num_processes]
+bpb = evaluate_bpb(model, [(row[:, :-1], row[:, 1:]) for row in share], [0] + [2] * 399)
 with open(f"{group.num_processes}-{group.process_index}", "w") as file:
     file.write(repr(bpb))
 leave()
-# Threads of torch's own can abort the interpreter's shutdown.
+# Threads of torch can abort the interpreter's shutdown.
 os._exit(0)
 """
 
 
 @pytest.mark.slow
-def test_processes_bring_unequal_shares_and_agree(hub, tmp_path):
+def test_processes_with_different_numbers_of_batches_get_the_same_result(hub, tmp_path):
     path = tmp_path / "script.py"
     path.write_text(TWO_PROCESSES)
     alone = run_script(path)
     assert alone.returncode == 0, alone.stderr
     together = run_script(path, launcher=("torchrun", "--nproc_per_node", "2"))
     assert together.returncode == 0, together.stderr
-    expected, *found = (float((tmp_path / name).read_text()) for name in ("1-0", "2-0", "2-1"))
-    assert found == pytest.approx([expected, expected], rel=1e-9)
+    expected, *results = (float((tmp_path / name).read_text()) for name in ("1-0", "2-0", "2-1"))
+    assert results == pytest.approx([expected, expected], rel=1e-9)

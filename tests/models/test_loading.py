@@ -1,4 +1,4 @@
-"""Models that are spread, quantised, adapted, compiled or of another format give what they give when loaded plainly."""
+"""Models that are spread, quantized, adapted, compiled or in another format score as when loaded plainly."""
 
 import hashlib
 import json
@@ -28,21 +28,21 @@ TWO = ("torchrun", "--nproc_per_node", "2")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, tokenizer):
-    """A small Llama with its tokenizer, a text, an adapter, and the same weights in other formats."""
-    made = tmp_path_factory.mktemp("models")
+    """A small Llama with its tokenizer in safetensors and pickled, and a text."""
+    root = tmp_path_factory.mktemp("models")
     model = build_tiny_model("llama")
     for name in ("plain", "pickled", "harmful"):
-        model.save_pretrained(made / name)
-        tokenizer.save_pretrained(made / name)
+        model.save_pretrained(root / name)
+        tokenizer.save_pretrained(root / name)
     for name in ("pickled", "harmful"):
-        (made / name / "model.safetensors").unlink()
-    torch.save(model.state_dict(), made / "pickled" / "pytorch_model.bin")
-    (made / "text.txt").write_text(TEXT)
-    return made
+        (root / name / "model.safetensors").unlink()
+    torch.save(model.state_dict(), root / "pickled" / "pytorch_model.bin")
+    (root / "text.txt").write_text(TEXT)
+    return root
 
 
 class Harm:
-    """What leaves a file behind when it is unpickled."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -68,7 +68,7 @@ def naive_nats(model, tokenizer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "signature_part"),
     [
         (["--device-map", "auto"], None),
         (["--attn-implementation", "eager"], "attention:eager"),
@@ -77,29 +77,27 @@ def naive_nats(model, tokenizer):
     ],
     ids=["device map", "attention", "remote code", "compiled"],
 )
-def test_the_way_a_model_is_loaded_changes_no_number_and_is_in_the_signature(
-    folder, tokenizer, tmp_path, monkeypatch, options, said
+def test_loading_options_change_no_numbers_and_are_in_the_signature(
+    folder, tokenizer, tmp_path, monkeypatch, options, signature_part
 ):
     compiled = []
-    plainly = torch.compile
+    compile_function = torch.compile
 
     def trace(function, **named):
         compiled.append(named)
-        # As compiled code would be, but without a compiler of C++.
-        return plainly(function, backend="eager", **named)
+        # Traced as for compiled code, but without a C++ compiler.
+        return compile_function(function, backend="eager", **named)
 
     monkeypatch.setattr(torch, "compile", trace)
     assert main(command_of(folder, tmp_path / "run", *options)) == 0
     assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
     signature = json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
     for name in ("attention:eager", "remote-code:yes", "compiled:yes"):
-        assert (f"|{name}|" in signature) == (name == said)
+        assert (f"|{name}|" in signature) == (name == signature_part)
     assert compiled == ([{"dynamic": True}] if "--compile" in options else [])
 
 
-def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warning(
-    folder, tokenizer, tmp_path, monkeypatch, capsys
-):
+def test_compile_is_disabled_with_a_warning_if_it_changes_logits(folder, tokenizer, tmp_path, monkeypatch, capsys):
     def miscompile(function, **_):
         def wrong(*args, **named):
             output = function(*args, **named)
@@ -115,60 +113,95 @@ def test_a_compiled_model_that_gives_other_logits_is_left_as_it_is_with_a_warnin
     assert "compiled" not in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
 
-@pytest.mark.parametrize(("name", "bits"), [("8bit", 8), ("4bit", 4)])
-def test_quantised_weights_are_those_of_bitsandbytes_and_are_counted_as_they_were(
-    tokenizer, tmp_path, capsys, name, bits
-):
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+@pytest.fixture(scope="module")
+def quantizable(tmp_path_factory, tokenizer):
+    """A Llama that is large enough to quantize, with its folder."""
+    from transformers import LlamaConfig, LlamaForCausalLM
 
+    root = tmp_path_factory.mktemp("quantizable")
     torch.manual_seed(3)
-    # Four bits are packed in blocks of 64, and on a CPU by 32 rows.
+    # 4-bit weights are packed in blocks of 64, and on a CPU in 32 rows.
     config = LlamaConfig(
         vocab_size=400, hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
         max_position_embeddings=512, initializer_range=0.1,
     )  # fmt: skip
     model = LlamaForCausalLM(config).float().eval()
-    model.save_pretrained(tmp_path / "plain")
-    tokenizer.save_pretrained(tmp_path / "plain")
-    (tmp_path / "text.txt").write_text(TEXT)
-    assert main(command_of(tmp_path, tmp_path / "run", "--quantization", name)) == 0
-    wanted = (
+    model.save_pretrained(root / "plain")
+    tokenizer.save_pretrained(root / "plain")
+    (root / "text.txt").write_text(TEXT)
+    return model, root
+
+
+def quantize(folder, name):
+    """Return the model of a folder as transformers quantizes it with bitsandbytes."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    config = (
         BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_compute_dtype=torch.float32)
-        if bits == 4
+        if name == "4bit"
         else BitsAndBytesConfig(load_in_8bit=True)
     )
-    quantised = AutoModelForCausalLM.from_pretrained(
-        tmp_path / "plain", quantization_config=wanted, device_map={"": "cpu"}, dtype=torch.float32
+    return AutoModelForCausalLM.from_pretrained(
+        folder, quantization_config=config, device_map={"": "cpu"}, dtype=torch.float32
     )
-    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(quantised, tokenizer), rel=1e-3)
+
+
+@pytest.fixture(params=["8bit", "4bit"])
+def quantized_checkpoint(request, quantizable, tokenizer, tmp_path):
+    """The name of a quantization, the model, and a folder with its checkpoint in `quantized`."""
+    _, root = quantizable
+    model = quantize(root / "plain", request.param)
+    model.save_pretrained(tmp_path / "quantized")
+    tokenizer.save_pretrained(tmp_path / "quantized")
+    (tmp_path / "text.txt").write_text(TEXT)
+    return request.param, model, tmp_path
+
+
+@pytest.mark.parametrize("name", ["8bit", "4bit"])
+def test_quantized_weights_score_as_with_bitsandbytes(quantizable, tokenizer, tmp_path, name):
+    model, root = quantizable
+    assert main(command_of(root, tmp_path / "run", "--quantization", name)) == 0
+    assert nats_in(tmp_path / "run") == pytest.approx(naive_nats(quantize(root / "plain", name), tokenizer), rel=1e-3)
     assert nats_in(tmp_path / "run") != pytest.approx(naive_nats(model, tokenizer), rel=1e-4)
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert f"|quantization:{name}|" in results["signature"]
     assert results["model"]["dtype"] == "float32"
+
+
+@pytest.mark.parametrize("name", ["8bit", "4bit"])
+def test_parameters_are_counted_as_before_quantization(quantizable, tmp_path, name):
+    model, root = quantizable
+    assert main(command_of(root, tmp_path / "run", "--quantization", name)) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["model"]["parameters"]["total"] == count_parameters(model).total
 
-    # Kept as it is: said of what it is, in a file or in memory, and not quantised once more.
-    quantised.save_pretrained(tmp_path / "kept")
-    tokenizer.save_pretrained(tmp_path / "kept")
-    assert main(command_of(tmp_path, tmp_path / "own", model="kept")) == 0
-    assert nats_in(tmp_path / "own") == pytest.approx(naive_nats(quantised, tokenizer), rel=1e-3)
-    said = f"|quantization:bitsandbytes-{name}|"
-    assert said in json.loads((tmp_path / "own" / "results.json").read_text())["signature"]
-    assert said in bits_per_byte(quantised, tokenizer, [TEXT]).signature
-    capsys.readouterr()
-    assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "4bit", model="kept")) == 2
-    wrong = f"--quantization: expected unquantized weights, got bitsandbytes-{name}"
-    assert wrong in capsys.readouterr().err
-    # As early files say it, which do not name the method.
-    path = tmp_path / "kept" / "config.json"
+
+def test_a_quantized_checkpoint_is_named_in_the_signature(quantized_checkpoint, tokenizer):
+    name, model, folder = quantized_checkpoint
+    assert main(command_of(folder, folder / "run", model="quantized")) == 0
+    assert nats_in(folder / "run") == pytest.approx(naive_nats(model, tokenizer), rel=1e-3)
+    part = f"|quantization:bitsandbytes-{name}|"
+    assert part in json.loads((folder / "run" / "results.json").read_text())["signature"]
+    assert part in bits_per_byte(model, tokenizer, [TEXT]).signature
+
+
+def test_a_quantized_checkpoint_is_not_quantized_again(quantized_checkpoint, capsys):
+    name, _, folder = quantized_checkpoint
+    assert main(command_of(folder, folder / "run", "--quantization", "4bit", model="quantized")) == 2
+    assert f"--quantization: expected unquantized weights, got bitsandbytes-{name}" in capsys.readouterr().err
+
+
+def test_an_early_quantized_checkpoint_without_the_method_is_not_quantized_again(quantized_checkpoint, capsys):
+    name, _, folder = quantized_checkpoint
+    path = folder / "quantized" / "config.json"
     config = json.loads(path.read_text())
     del config["quantization_config"]["quant_method"]
     path.write_text(json.dumps(config))
-    assert main(command_of(tmp_path, tmp_path / "again", "--quantization", "8bit", model="kept")) == 2
-    assert wrong in capsys.readouterr().err
+    assert main(command_of(folder, folder / "run", "--quantization", "8bit", model="quantized")) == 2
+    assert f"--quantization: expected unquantized weights, got bitsandbytes-{name}" in capsys.readouterr().err
 
 
-def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, capsys, monkeypatch):
+def test_the_batch_size_is_in_the_signature_if_numbers_depend_on_it(folder, tmp_path, capsys, monkeypatch):
     options = ["--quantization", "8bit", "--batch-tokens", "64"]
     assert main(command_of(folder, tmp_path / "run", *options)) == 0
     assert (
@@ -188,7 +221,7 @@ def test_numbers_that_depend_on_batches_say_their_batches(folder, tmp_path, caps
     assert "unfinished run (batch-tokens 64, now 32)" in capsys.readouterr().err
 
 
-def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path, capsys):
+def test_an_adapter_scores_as_in_peft(folder, tokenizer, tmp_path, capsys):
     from peft import LoraConfig, get_peft_model
 
     wanted = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
@@ -204,7 +237,7 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     pinned = f"|adapter:{tmp_path / 'adapter'}@sha256:{hashlib.sha256(content).hexdigest()[:8]}|"
     assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
-    # By itself it names its base, as transformers has it.
+    # As the model itself, an adapter loads the base that it names.
     path = tmp_path / "adapter" / "adapter_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(folder / "plain")}))
     alone = ["--tokenizer", str(folder / "plain")]
@@ -219,7 +252,7 @@ def test_an_adapter_is_scored_as_peft_itself_runs_it(folder, tokenizer, tmp_path
     assert "--adapter: no adapter_model.safetensors at" in capsys.readouterr().err
 
 
-def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folder, tmp_path, capsys, monkeypatch):
+def test_a_run_does_not_resume_with_other_loading_options(folder, tmp_path, capsys, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
@@ -231,7 +264,7 @@ def test_a_run_is_not_gone_on_with_where_it_would_be_loaded_in_another_way(folde
     assert main(command_of(folder, tmp_path / "run")) == 0
 
 
-def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
+def test_the_digest_of_a_folder_changes_with_its_weights_but_not_its_readme(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"weights")
     (tmp_path / "README.md").write_text("before")
@@ -242,12 +275,11 @@ def test_a_later_checkpoint_in_the_same_folder_is_another_model(tmp_path):
     assert loading.digest_weights(tmp_path) != before
 
 
-def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder, hub, tmp_path, capsys):
+def test_an_adapter_and_a_tokenizer_of_the_hub_are_pinned_by_commit(folder, hub, tmp_path, capsys):
     from peft import LoraConfig, get_peft_model
 
     adapted = get_peft_model(build_tiny_model("llama"), LoraConfig(r=4, target_modules=["q_proj"]))
-    place = hub.root / "models" / "owner" / "adapter"
-    adapted.save_pretrained(place)
+    adapted.save_pretrained(hub.root / "models" / "owner" / "adapter")
     tokenizer = ["--tokenizer", "owner/short"]
     assert main(command_of(folder, tmp_path / "run", "--adapter", "owner/adapter", *tokenizer)) == 0
     signature = json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
@@ -259,7 +291,7 @@ def test_what_comes_from_the_hub_beside_the_model_is_pinned_by_its_commit(folder
     assert wrong in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_tokenizer_of_a_folder_is_pinned_by_its_files(folder, tmp_path):
+def test_a_tokenizer_in_a_folder_is_pinned_by_a_digest_of_its_files(folder, tmp_path):
     shutil.copytree(folder / "plain", tmp_path / "other")
     files = ("tokenizer.json", "tokenizer_config.json")
     assert {path.name for path in (tmp_path / "other").glob("*token*")} == set(files)
@@ -269,20 +301,20 @@ def test_a_tokenizer_of_a_folder_is_pinned_by_its_files(folder, tmp_path):
     assert pinned in json.loads((tmp_path / "run" / "results.json").read_text())["signature"]
 
 
-def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, tokenizer, tmp_path, capsys):
+def test_files_that_lack_weights_are_rejected_with_the_first_missing_name(folder, tokenizer, tmp_path, capsys):
     from peft import LoraConfig, get_peft_model
     from safetensors.torch import load_file, save_file
 
     def rename(path, old, new):
-        save_file({name.replace(old, new): held for name, held in load_file(path).items()}, path, {"format": "pt"})
+        save_file({name.replace(old, new): weight for name, weight in load_file(path).items()}, path, {"format": "pt"})
 
     shutil.copytree(folder / "plain", tmp_path / "plain")
     rename(tmp_path / "plain" / "model.safetensors", "q_proj", "zz_proj")
     (tmp_path / "text.txt").write_text(TEXT)
     assert main(command_of(tmp_path, tmp_path / "a")) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
-    assert "lack 2 weights of the model, or have them in another shape" in said
-    assert said.endswith("such as model.layers.0.self_attn.q_proj.weight")
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "lack 2 weights of the model, or have them in another shape" in error
+    assert error.endswith("such as model.layers.0.self_attn.q_proj.weight")
     wanted = LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
     get_peft_model(build_tiny_model("llama"), wanted).save_pretrained(tmp_path / "adapter")
     rename(tmp_path / "adapter" / "adapter_model.safetensors", "layers.", "blocks.")
@@ -290,7 +322,7 @@ def test_files_that_lack_weights_are_refused_with_the_first_of_them(folder, toke
     assert "--adapter: the files at" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer, tmp_path):
+def test_a_gguf_file_scores_as_the_model_it_was_converted_from(folder, tokenizer, tmp_path):
     model = build_tiny_model("llama")
     write_gguf(tmp_path / "model.gguf", model)
     tokens = ["--tokenizer", str(folder / "plain")]
@@ -302,39 +334,41 @@ def test_a_gguf_file_is_read_as_the_model_that_it_was_made_of(folder, tokenizer,
     assert nats_in(tmp_path / "again") == nats_in(tmp_path / "run")
 
 
-def test_a_gguf_file_of_the_hub_is_pinned_by_its_commit(folder, hub, tmp_path):
-    place = hub.root / "models" / "owner" / "gguf"
-    place.mkdir()
+def test_a_gguf_file_of_the_hub_is_pinned_by_commit(folder, hub, tmp_path):
+    repository = hub.root / "models" / "owner" / "gguf"
+    repository.mkdir()
     model = build_tiny_model("llama")
-    write_gguf(place / "model.gguf", model)
+    write_gguf(repository / "model.gguf", model)
     arguments = ["--text", str(folder / "text.txt"), "--eval", "bpb", "--tokenizer", str(folder / "plain"), "--quiet"]
     options = ["--model", "owner/gguf", "--gguf-file", "model.gguf", "--output", str(tmp_path / "run")]
     assert main([*arguments, *options]) == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text())["model"]["revision"] == "5" * 40
 
 
-def test_weights_that_lie_on_the_disk_are_scored_where_they_are_run(folder, tokenizer, tmp_path):
+def test_a_model_offloaded_to_disk_scores_as_in_memory(folder, tokenizer, tmp_path):
     from transformers import AutoModelForCausalLM
 
-    places = {
+    devices = {
         "model.embed_tokens": "disk", "model.rotary_emb": "cpu", "model.norm": "cpu", "lm_head": "disk",
         "model.layers.0": "disk", "model.layers.1": "cpu",
     }  # fmt: skip
     model = AutoModelForCausalLM.from_pretrained(
-        folder / "plain", device_map=places, offload_folder=tmp_path, dtype=torch.float32
+        folder / "plain", device_map=devices, offload_folder=tmp_path, dtype=torch.float32
     )
-    found = bits_per_byte(model, tokenizer, [TEXT])
-    assert found.total.total_nats == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
+    result = bits_per_byte(model, tokenizer, [TEXT])
+    assert result.total.total_nats == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["tensor parallel", "FSDP", "accelerate launch"])
-def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, tokenizer, tmp_path, way):
-    options = ["--tp-plan", "auto"] if way == "tensor parallel" else []
-    launcher = ("accelerate", "launch", "--num_processes", "2", "--use_fsdp") if way == "accelerate launch" else TWO
+@pytest.mark.parametrize("strategy", ["tensor parallel", "FSDP", "accelerate launch"])
+def test_a_model_spread_over_two_processes_scores_as_on_one(folder, tokenizer, tmp_path, strategy):
+    options = ["--tp-plan", "auto"] if strategy == "tensor parallel" else []
+    launcher = (
+        ("accelerate", "launch", "--num_processes", "2", "--use_fsdp") if strategy == "accelerate launch" else TWO
+    )
     environment = {"OMP_NUM_THREADS": "1"} | (
-        # As Accelerate sets it by default, or where its configuration says so.
-        {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"} if way == "FSDP" else {}
+        # As Accelerate sets them by default or by its configuration.
+        {"ACCELERATE_USE_FSDP": "true", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"} if strategy == "FSDP" else {}
     )
     core = ["--eval", "core,bpb", "--source", "demo", "--tasks", "piqa,boolq,squad", "--max-length", "256"]
     finished = run_command(*command_of(folder, tmp_path / "two", *options, *core), launcher=launcher, **environment)
@@ -343,7 +377,7 @@ def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, toke
     assert nats_in(tmp_path / "two") == pytest.approx(nats_in(tmp_path / "one"), rel=1e-6)
     one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
     assert two["work"]["processes"] == 2
-    # What a shard is made of is called in step: no piece of it by itself.
+    # The processes call a sharded model in lockstep, so only strategies of a single call are used.
     assert two["work"]["backend"] == "full, tree; head masked"
     for name in ("piqa", "boolq", "squad"):
         rows = [
@@ -356,28 +390,31 @@ def test_a_model_in_parts_on_two_processes_gives_the_numbers_of_one(folder, toke
     assert one["core"]["core"] == two["core"]["core"]
 
 
-def test_code_that_comes_with_a_model_runs_with_the_flag_alone(folder, tokenizer, tmp_path, capsys):
-    shutil.copytree(folder / "plain", tmp_path / "own")
+def test_remote_code_runs_only_with_its_flag(folder, tokenizer, tmp_path, capsys):
+    shutil.copytree(folder / "plain", tmp_path / "custom")
     trace = tmp_path / "ran"
-    path = tmp_path / "own" / "config.json"
-    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": own, "model_type": "own-of-this-test"}))
-    (tmp_path / "own" / "modeling_own.py").write_text(
+    path = tmp_path / "custom" / "config.json"
+    auto_map = {
+        "AutoConfig": "modeling_custom.CustomConfig",
+        "AutoModelForCausalLM": "modeling_custom.CustomForCausalLM",
+    }
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": auto_map, "model_type": "remote-code-test"}))
+    (tmp_path / "custom" / "modeling_custom.py").write_text(
         f"from transformers import LlamaConfig, LlamaForCausalLM\nopen({str(trace)!r}, 'a').close()\n"
-        "class OwnConfig(LlamaConfig):\n    model_type = 'own-of-this-test'\n"
-        "class OwnForCausalLM(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+        "class CustomConfig(LlamaConfig):\n    model_type = 'remote-code-test'\n"
+        "class CustomForCausalLM(LlamaForCausalLM):\n    config_class = CustomConfig\n"
     )
     (tmp_path / "text.txt").write_text(TEXT)
-    assert main(command_of(tmp_path, tmp_path / "a", model="own")) == 2
+    assert main(command_of(tmp_path, tmp_path / "a", model="custom")) == 2
     assert "--model: expected a causal language model at" in capsys.readouterr().err
     assert not trace.exists()
-    assert main(command_of(tmp_path, tmp_path / "b", "--trust-remote-code", model="own")) == 0
+    assert main(command_of(tmp_path, tmp_path / "b", "--trust-remote-code", model="custom")) == 0
     assert trace.exists()
     assert nats_in(tmp_path / "b") == pytest.approx(naive_nats(build_tiny_model("llama"), tokenizer), rel=1e-5)
     assert "|remote-code:yes|" in json.loads((tmp_path / "b" / "results.json").read_text())["signature"]
 
 
-def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
+def test_pickled_weights_load_only_if_allowed_and_never_run_code(folder, tokenizer, tmp_path, capsys):
     assert main(command_of(folder, tmp_path / "a", model="pickled")) == 2
     assert "; pickled weights need --allow-pickle" in capsys.readouterr().err
     assert main(command_of(folder, tmp_path / "a", "--allow-pickle", model="pickled")) == 0
@@ -388,7 +425,7 @@ def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, t
     assert main(command_of(folder, tmp_path / "b", "--allow-pickle", model="harmful")) == 2
     assert "--model: expected a causal language model" in capsys.readouterr().err
     assert not harm.exists()
-    # The file does what it should not where it is read without a restriction.
+    # Without the restriction on unpickling, the file would run its code.
     with (folder / "harmful" / "pytorch_model.bin").open("rb") as file:
         pickle.load(file)
     assert harm.exists()
@@ -410,7 +447,7 @@ def test_pickled_weights_are_refused_unless_allowed_and_never_run_code(folder, t
         (["--adapter", "./nowhere"], "--adapter: expected"),
     ],
 )
-def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys, options, message):
+def test_loading_options_that_cannot_work_are_rejected_in_one_line(folder, hub, tmp_path, capsys, options, message):
     assert main(command_of(folder, tmp_path / "run", *options)) == 2
     error = capsys.readouterr().err.splitlines()
     assert message in error[-1]
@@ -437,9 +474,7 @@ def test_ways_to_load_that_cannot_be_are_one_line(folder, hub, tmp_path, capsys,
         ({"quantization": "8bit", "gguf_file": "a"}, 1, False, "expected unquantized weights, got a GGUF"),
     ],
 )
-def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loaded(
-    monkeypatch, options, processes, fsdp, message
-):
+def test_loading_options_that_exclude_each_other_are_rejected(monkeypatch, options, processes, fsdp, message):
     monkeypatch.setattr(loading, "process_group", lambda: OneProcess(torch.device("cpu"), num_processes=processes))
     monkeypatch.setenv("ACCELERATE_USE_FSDP", str(fsdp))
     with pytest.raises(InputError) as caught:
@@ -455,55 +490,69 @@ def test_ways_to_load_that_exclude_each_other_are_refused_before_anything_is_loa
         (["--gguf-file", "a.gguf"], "gguf", "gguf"),
     ],
 )
-def test_what_is_not_installed_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
+def test_a_missing_package_is_named_with_its_extra(folder, tmp_path, capsys, monkeypatch, options, package, extra):
     monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else name)
     assert main(command_of(folder, tmp_path / "run", *options)) == 2
     assert f"{package} is not installed: pip install 'hf_core_bpb[{extra}]'" in capsys.readouterr().err
 
 
-def test_files_that_are_cut_or_say_what_cannot_be_are_one_line(folder, tmp_path, capsys):
-    write_gguf(tmp_path / "model.gguf", build_tiny_model("llama"))
-    whole = (tmp_path / "model.gguf").read_bytes()
-    for size in (0, 4, 20, 60, len(whole) // 2):
-        (tmp_path / "model.gguf").write_bytes(whole[:size])
-        options = ["--tokenizer", str(folder / "plain")]
-        assert main(command_of(folder, tmp_path / "run", *options, model=str(tmp_path / "model.gguf"))) == 2, size
-        assert "error: --model: expected a causal language model at" in capsys.readouterr().err.splitlines()[-1]
-    for name in ("model.safetensors", "tokenizer.json", "config.json"):
-        shutil.copytree(folder / "plain", tmp_path / name)
-        path = tmp_path / name / name
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / name))) == 2, name
-        assert "error: --model: expected a" in capsys.readouterr().err.splitlines()[-1]
-    for name, value in (("num_attention_heads", 0), ("hidden_size", "wide"), ("max_position_embeddings", 1)):
-        shutil.copytree(folder / "plain", tmp_path / name)
-        path = tmp_path / name / "config.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
-        assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / name))) == 2, name
-        assert "model: expected" in capsys.readouterr().err.splitlines()[-1]
+@pytest.mark.parametrize("size", [0, 4, 20, 60, None], ids=lambda size: "half" if size is None else str(size))
+def test_a_truncated_gguf_file_is_rejected_in_one_line(folder, tmp_path, capsys, size):
+    path = tmp_path / "model.gguf"
+    write_gguf(path, build_tiny_model("llama"))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2 if size is None else size])
+    options = ["--tokenizer", str(folder / "plain")]
+    assert main(command_of(folder, tmp_path / "run", *options, model=str(path))) == 2
+    assert "error: --model: expected a causal language model at" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_truncated_file_of_a_checkpoint_is_rejected_in_one_line(folder, tmp_path, capsys, name):
+    shutil.copytree(folder / "plain", tmp_path / "model")
+    path = tmp_path / "model" / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / "model"))) == 2
+    assert "error: --model: expected a" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("num_attention_heads", 0), ("hidden_size", "wide"), ("max_position_embeddings", 1)]
+)
+def test_an_impossible_value_in_a_config_is_rejected_in_one_line(folder, tmp_path, capsys, name, value):
+    shutil.copytree(folder / "plain", tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    assert main(command_of(folder, tmp_path / "run", model=str(tmp_path / "model"))) == 2
+    assert "model: expected" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.slow
-def test_a_process_that_cannot_load_the_model_ends_all_with_its_words(folder, tmp_path):
-    shutil.copytree(folder / "plain", tmp_path / "own")
-    path = tmp_path / "own" / "config.json"
-    own = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": own, "model_type": "own-of-one-process"}))
-    (tmp_path / "own" / "modeling_own.py").write_text(
+def test_if_one_process_cannot_load_the_model_all_end_with_its_message(folder, tmp_path):
+    shutil.copytree(folder / "plain", tmp_path / "custom")
+    path = tmp_path / "custom" / "config.json"
+    auto_map = {
+        "AutoConfig": "modeling_custom.CustomConfig",
+        "AutoModelForCausalLM": "modeling_custom.CustomForCausalLM",
+    }
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"auto_map": auto_map, "model_type": "failing-process-test"})
+    )
+    (tmp_path / "custom" / "modeling_custom.py").write_text(
         "import os\nfrom transformers import LlamaConfig, LlamaForCausalLM\n"
-        "class OwnConfig(LlamaConfig):\n    model_type = 'own-of-one-process'\n"
-        "class OwnForCausalLM(LlamaForCausalLM):\n    config_class = OwnConfig\n"
+        "class CustomConfig(LlamaConfig):\n    model_type = 'failing-process-test'\n"
+        "class CustomForCausalLM(LlamaForCausalLM):\n    config_class = CustomConfig\n"
         "    def __init__(self, config):\n        if os.environ['RANK'] == '1':\n"
         "            raise OSError('no room for me')\n        super().__init__(config)\n"
     )
-    options = command_of(folder, tmp_path / "run", "--trust-remote-code", model=str(tmp_path / "own"))
+    options = command_of(folder, tmp_path / "run", "--trust-remote-code", model=str(tmp_path / "custom"))
     finished = run_command(*options, launcher=TWO)
     assert finished.returncode != 0
     assert finished.stderr.count("hf-core-bpb: error: --model: expected a causal language model at") == 1
     assert "got: no room for me" in finished.stderr
 
 
-def test_options_of_a_model_need_one(capsys):
+def test_options_of_a_model_require_a_model(capsys):
     for option in ("--compile", "--trust-remote-code", "--allow-pickle"):
         assert main([option]) == 2
         assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
@@ -512,7 +561,7 @@ def test_options_of_a_model_need_one(capsys):
         assert f"{option}: expected --model with it, got none" in capsys.readouterr().err
 
 
-def test_a_model_whose_own_code_fails_is_named_with_what_it_said(tokenizer):
+def test_an_error_in_a_model_s_code_is_reported_with_its_message(tokenizer):
     class Broken(torch.nn.Module):
         def __init__(self):
             super().__init__()
@@ -522,5 +571,5 @@ def test_a_model_whose_own_code_fails_is_named_with_what_it_said(tokenizer):
         def forward(self, input_ids, use_cache=None):
             raise AssertionError("rows must be a multiple of 32")
 
-    with pytest.raises(RunError, match="got AssertionError: rows"):
+    with pytest.raises(RunError, match="failed: AssertionError: rows"):
         bits_per_byte(Broken(), tokenizer, ["text"])

@@ -1,4 +1,4 @@
-"""Workloads over processes, over memory that runs out, over models that do not allow every shortcut."""
+"""Workloads on several processes, with too little memory, and on models with disabled fast paths."""
 
 import json
 import textwrap
@@ -33,27 +33,27 @@ TWO = ("torchrun", "--nproc_per_node", "2")
 
 def check(requests, scored):
     model = build_tiny_model()
-    for one, sums in zip(requests, scored["first"] + scored["second"], strict=True):
-        expected = nats_of(model, one.ids.tolist(), one.start, one.end)
+    for current, sums in zip(requests, scored["first"] + scored["second"], strict=True):
+        expected = nats_of(model, current.ids.tolist(), current.start, current.end)
         assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5, abs=2e-4)
 
 
 @pytest.mark.filterwarnings("ignore:Fast path .* disabled for NarrowMemory")
-def test_the_budget_is_halved_where_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
+def test_the_budget_is_halved_when_memory_runs_out_and_nothing_is_scored_twice(tokenizer):
     requests = sharing_requests()
     narrow = Scorer(NarrowMemory(build_tiny_model(), 100), 400)
-    with pytest.warns(UserWarning, match="a forward ran out of memory: continuing with `batch_tokens`") as caught:
+    with pytest.warns(UserWarning, match="a forward pass ran out of memory: continuing with `batch_tokens`") as caught:
         scored = narrow.score(workload(requests))
     messages = [str(w.message) for w in caught if "continuing" in str(w.message)]
     assert [message.rsplit(" ", 1)[1] for message in messages] == ["200", "100"]
     check(requests, scored.sums)
     assert scored.batch_tokens == narrow.budget == 100
-    # Every path once, padding aside, in spite of the interruptions.
+    # Apart from padding, every path is forwarded once.
     assert scored.work.forward_tokens < 1.2 * sum(len(p) for t in workload(requests).tries.values() for p in t.paths)
 
 
 @pytest.mark.filterwarnings("ignore:Fast path .* disabled for NarrowMemory")
-def test_a_single_row_that_memory_cannot_hold_fails_in_words(tokenizer):
+def test_a_single_row_that_exceeds_memory_raises_a_clear_error(tokenizer):
     with (
         pytest.warns(UserWarning, match="out of memory"),
         pytest.raises(RunError, match="out of memory in a forward pass of 6[0-9] tokens: CUDA out of memory"),
@@ -61,19 +61,19 @@ def test_a_single_row_that_memory_cannot_hold_fails_in_words(tokenizer):
         Scorer(NarrowMemory(build_tiny_model(), 50), 400).score(workload(sharing_requests()))
 
 
-def test_a_refused_shortcut_is_named_once_with_the_reason(tokenizer):
+def test_each_disabled_fast_path_is_reported_once_with_the_reason(tokenizer):
     lm = Scorer(build_tiny_model("rwkv"))
     with pytest.warns(UserWarning, match="disabled for RwkvForCausalLM") as caught:
         lm.score(workload(sharing_requests()))
     assert lm.score(workload(sharing_requests())).work.forwards > 0
     messages = [str(w.message) for w in caught if "Fast path" in str(w.message)]
-    assert len(messages) == len(lm.engine.refused) == len(set(messages)) >= 1
+    assert len(messages) == len(lm.engine.disabled) == len(set(messages)) >= 1
     assert all(m.startswith("Fast path '") for m in messages)
-    assert any("off by up to" in m for m in messages)
+    assert any("failed the accuracy check" in m for m in messages)
     assert lm.engine.describe() == "full; head replayed"
 
 
-def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(tokenizer):
+def test_a_prepared_run_scores_another_checkpoint_without_tokenizing_again(tokenizer):
     class Counting:
         def __init__(self):
             self.calls = 0
@@ -102,15 +102,15 @@ def test_a_prepared_run_is_reused_for_another_checkpoint_without_tokenising(toke
     assert counting.calls == calls
 
 
-def test_a_budget_fits_half_of_the_free_memory():
-    # 16 GiB free, 1 MiB a token: 8,192 fit half of it. Powers of two, 1,024 to 65,536.
+def test_the_budget_is_the_power_of_two_that_fits_half_of_the_free_memory():
+    # 16 GiB free, 1 MiB per token: 8,192 tokens fit half of it. The limits are 1,024 and 65,536.
     assert fitting_tokens(2**34, 2**20) == 8192
     assert fitting_tokens(2**34 - 1, 2**20) == 4096
     assert fitting_tokens(2**20, 2**20) == 1024
     assert fitting_tokens(2**40, 2**10) == 65536
 
 
-def test_on_a_cpu_the_budget_is_the_fastest_one_measured(tiny_model):
+def test_the_budget_on_a_cpu_is_2048_tokens(tiny_model):
     assert auto_batch_tokens(tiny_model, "replayed") == 2048
 
 
@@ -136,7 +136,7 @@ with open(f"{{rank}}.json", "w") as file:
         "tokens": scored.work.forward_tokens,
     }}, file)
 leave()
-# Threads of torch's own can abort the interpreter's shutdown.
+# Threads of torch can abort the interpreter's shutdown.
 os._exit(0)
 """
 
@@ -150,14 +150,15 @@ def run_together(tmp_path, model):
     return [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-def check_nats(found):
+def check_nats(result):
     model = build_tiny_model()
-    for one, nats in zip(sharing_requests(), found["nats"], strict=True):
-        assert nats == pytest.approx(sum(nats_of(model, one.ids.tolist(), one.start, one.end)), rel=2e-5, abs=2e-4)
+    for current, nats in zip(sharing_requests(), result["nats"], strict=True):
+        expected = nats_of(model, current.ids.tolist(), current.start, current.end)
+        assert nats == pytest.approx(sum(expected), rel=2e-5, abs=2e-4)
 
 
 @pytest.mark.slow
-def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_path):
+def test_all_processes_halve_the_budget_when_one_runs_out_of_memory(tmp_path):
     parts = run_together(tmp_path, "model = NarrowMemory(build_tiny_model(), 10_000 if rank == 0 else 150)")
     for part in parts:
         check_nats(part)
@@ -168,8 +169,8 @@ def test_all_processes_halve_the_budget_where_the_memory_of_one_runs_out(tmp_pat
 
 
 @pytest.mark.slow
-def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_a_whole_one(tmp_path):
-    """Otherwise the processes would wait for each other for ever: every forward of FSDP gathers weights from all."""
+def test_all_processes_call_a_sharded_model_equally_often_and_score_as_unsharded(tmp_path):
+    """Otherwise processes would wait for each other forever: every forward of FSDP gathers weights from all."""
     parts = run_together(
         tmp_path,
         """
@@ -188,7 +189,7 @@ def test_a_sharded_model_is_called_equally_often_by_all_processes_and_scores_as_
 
 
 @pytest.mark.filterwarnings("ignore:.*ran out of memory")
-def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
+def test_a_tree_that_exceeds_memory_is_split_into_paths(tokenizer):
     model = build_tiny_model()
     plain = model.forward
 
@@ -205,9 +206,9 @@ def test_a_tree_that_memory_cannot_hold_is_cut_into_paths(tokenizer):
     lm._engine = Engine(model, frozenset({"tree"}), "masked")
     model.forward = narrow
     scored = lm.score(build_workload({"a": lambda: requests}))
-    assert "tree" in lm.engine.used
-    for one, sums in zip(requests, scored.sums["a"], strict=True):
-        expected = nats_of(build_tiny_model(), one.ids.tolist(), one.start, one.end)
+    assert "tree" in lm.engine.used_modes
+    for current, sums in zip(requests, scored.sums["a"], strict=True):
+        expected = nats_of(build_tiny_model(), current.ids.tolist(), current.start, current.end)
         assert sums.total_nats == pytest.approx(sum(expected), rel=2e-5)
 
 
@@ -227,12 +228,12 @@ fully_shard(model, mesh=init_device_mesh("cpu", (2,)))
 rows = [torch.arange(1 + n, 21 + n)[None] for n in range(4)]
 batches = [dict(input_ids=row, labels=row) for row in rows]
 ignored = dict(input_ids=rows[0], labels=torch.full_like(rows[0], -100))
-own = [batches[0], ignored] if rank == 0 else batches[1:]
-together = evaluate_bpb(model, own, [1] * 400)
+share = [batches[0], ignored] if rank == 0 else batches[1:]
+together = evaluate_bpb(model, share, [1] * 400)
 with open(f"{{rank}}.txt", "w") as file:
-    file.write(f"{{together}} {{evaluate_bpb(plain, own, [1] * 400)}}")
+    file.write(f"{{together}} {{evaluate_bpb(plain, share, [1] * 400)}}")
 leave()
-# Threads of torch's own can abort the interpreter's shutdown.
+# Threads of torch can abort the interpreter's shutdown.
 os._exit(0)
 """
 
@@ -279,11 +280,11 @@ scorer.score(workload(sharing_requests()))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("failing", [0, 1])
-def test_a_process_that_fails_among_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
+def test_a_failure_during_sharded_forwards_ends_the_job_within_a_minute(tmp_path, failing):
     path = tmp_path / "script.py"
     path.write_text(BREAKING.format(tests=str(Path(__file__).parents[1]), failing=failing))
-    began = time.monotonic()
+    started = time.monotonic()
     finished = run_script(path, launcher=TWO)
     assert finished.returncode != 0
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - started < 60
     assert "a disk that is full on this process alone" in finished.stderr

@@ -5,7 +5,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 WINDOW = 16
 
-# hidden 32, two layers (four where kinds of layers alternate), two heads of 16; windows of 16 tokens.
+# Hidden size 32, two layers (four if kinds of layers alternate), two heads of 16, windows of 16 tokens.
 _DECODER = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -90,7 +90,7 @@ _UNBOUNDED = {"bloom", "mamba", "mamba2", "recurrent_gemma"}
 
 
 def build_tiny_model(architecture: str = "gpt2", positions: int = 512, window: int = WINDOW):
-    """Return a model of random weights, wide enough apart that no two options tie."""
+    """Return a model of random weights, large enough that no two options tie."""
     options = dict(_OPTIONS[architecture])
     if "sliding_window" in options:
         options["sliding_window"] = window
