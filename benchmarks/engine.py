@@ -17,7 +17,7 @@ from suite import load_bundle, load_mmlu
 from transformers import AutoTokenizer
 
 from hf_core_bpb.data.task_files import list_tasks, suite_tasks
-from hf_core_bpb.scoring.engine import SHORTCUTS
+from hf_core_bpb.scoring.engine import FAST_PATHS
 
 PARTS = ("tasks", "tokens", "mmlu", "time", "memory", "help")
 
@@ -40,7 +40,7 @@ def main() -> None:
     parts = args.parts.split(",")
     model = build_model()
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    here, plain, counter = EngineStrategy(model, SHORTCUTS), EngineStrategy(model, frozenset()), Counter()
+    here, plain, counter = EngineStrategy(model, FAST_PATHS), EngineStrategy(model, frozenset()), Counter()
     core = [task.name for task in suite_tasks(list_tasks(), "core-22")]
     if "tasks" in parts:
         tasks = load_bundle(args.bundle, core, tokenizer, args.limit)
