@@ -8,6 +8,7 @@ from hf_core_bpb.distributed import main_process_first, process_group
 from hf_core_bpb.errors import NonFiniteError, RunError
 from hf_core_bpb.evaluation.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
 from hf_core_bpb.evaluation.task_run import TaskStage
+from hf_core_bpb.metrics.centering import core_weight
 from hf_core_bpb.metrics.results import BpbResult, CoreResult, Sample, TaskResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.protocols import Protocol
@@ -67,7 +68,7 @@ def prepare_core(lm: LanguageModel, run: CoreRun) -> PreparedCore:
 def _strata(stage: TaskStage, run: CoreRun) -> list[Stratum]:
     name = stage.task.name
     places = stage.places_by_category()
-    weight = 1 / (len(run.tasks) * len(places) * (1 - stage.task.baselines[run.baselines]))
+    weight = core_weight(len(run.tasks), stage.task.baselines[run.baselines], len(places))
     if run.precision is None:
         return [Stratum(name, range(len(stage.items)), weight)]
     return [Stratum(name, draw_order(held, f"{name} {category}"), weight) for category, held in places.items()]

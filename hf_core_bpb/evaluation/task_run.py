@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hf_core_bpb.metrics.decision import decide
+from hf_core_bpb.metrics.grouping import group_by
 from hf_core_bpb.metrics.results import ItemResult, TaskResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.protocols import Protocol
@@ -36,10 +37,7 @@ class TaskStage:
 
     def places_by_category(self) -> dict[str, list[int]]:
         """Return the places of the items that accuracies are averaged over together."""
-        places: dict[str, list[int]] = {}
-        for place, item in enumerate(self.items):
-            places.setdefault(self.protocol.category_of(item), []).append(place)
-        return places
+        return group_by(map(self.protocol.category_of, self.items), range(len(self.items)))
 
     def requests(self, places: Sequence[int]) -> list[Request]:
         """Return the requests of the items at these places, one after another."""
