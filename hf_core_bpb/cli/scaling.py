@@ -171,9 +171,10 @@ def show_fit(options: FitOptions) -> None:
         if options.json is not None:
             options.json.write_text(json.dumps(_finite(found), indent=2) + "\n", encoding="utf-8")
         if options.plots is not None:
-            from hf_core_bpb.report.scaling_plots import save_plots
+            from hf_core_bpb.report.figure_output import save_figures
+            from hf_core_bpb.report.plotting import scaling_figures
 
-            save_plots(options.plots, fit, isoflops, frontier, unit)
+            save_figures(scaling_figures(fit, isoflops, frontier, unit), options.plots)
     except OSError as error:
         raise InputError(f"--json, --plots: expected places that can be written, got: {reason(error)}") from None
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hf_core_bpb.cli.model_options import add_model_arguments, read_model_arguments
-from hf_core_bpb.errors import InputError
+from hf_core_bpb.errors import InputError, reason
 
 PROG = "hf-core-bpb"
 
@@ -120,10 +120,14 @@ def _report(args: argparse.Namespace) -> int:
     write_page(path, render_page(runs))
     print(path)
     if args.png is not None:
-        from hf_core_bpb.report.plotting import save_pictures
+        from hf_core_bpb.report.figure_output import save_figures
+        from hf_core_bpb.report.plotting import report_figures
 
-        for picture in save_pictures(Path(args.png), runs):
-            print(picture)
+        try:
+            paths = save_figures(report_figures(runs), Path(args.png))
+        except OSError as error:
+            raise InputError(f"--png: expected a folder that can be written, got: {reason(error)}") from None
+        print(*paths, sep="\n")
     return 0
 
 

@@ -13,7 +13,8 @@ from hf_core_bpb import __version__
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.formatting import read_count, read_number
 from hf_core_bpb.metrics.conversions import QUANTITIES
-from hf_core_bpb.report import space_figures as figures
+from hf_core_bpb.report.plotting import loss_figure, value_figure
+from hf_core_bpb.scaling.laws import Law
 from hf_core_bpb.space import bits, dashboard, planner
 
 Metric = Literal["bpb", "core"]
@@ -74,7 +75,10 @@ def _bits_tab(app: gr.Blocks) -> None:
         bpb = result.quantities.get("bits per byte")
         head = "" if bpb is None else f"## {bpb:.4f} bits per byte\n" if bpb < 1e4 else f"## {bpb:.4g} bits per byte\n"
         rows = [[name, f"{number:.6g}"] for name, number in result.quantities.items()]
-        return head + result.reading, rows, figures.draw_bits(bpb, result.compressors)
+        if bpb is None:
+            return head + result.reading, rows, None
+        bars = {"chance": 8.0, **result.compressors, "the model": bpb}
+        return head + result.reading, rows, value_figure(bars, "the model", "bits per byte", "{:.3g}")
 
     def count(text: str) -> dict[str, Any]:
         # The field can be written into where there is no text to count.
@@ -111,7 +115,8 @@ def _plan_tab(app: gr.Blocks) -> None:
         what, value, ratio, law = given
         made = planner.plan(what, read_number(value, what), read_number(ratio, "tokens per parameter"), law)
         warnings = "\n\n".join(f"⚠️ {warning}" for warning in made.warnings)
-        return warnings, made.rows, figures.draw_loss(made.rule, made.plan), made.off_optimum
+        figure = loss_figure(made.rule, made.plan) if isinstance(made.rule, Law) else None
+        return warnings, made.rows, figure, made.off_optimum
 
     law.change(planner.counted, law, named, show_progress="hidden")
     _connect(app, button, plan, [given, value, ratio, law], [message, found, plot, beside])
@@ -143,7 +148,9 @@ def _core_tab(app: gr.Blocks) -> None:
 
     def score(*given: str) -> tuple[Any, ...]:
         scores = dashboard.read_lines(given[0])
-        return dashboard.headline(scores), figures.draw_core(dashboard.beside(scores)), dashboard.table(scores)
+        models = dashboard.beside(scores)
+        figure = value_figure(models, "yours", "CORE (v1)", "{:.3f}") if models else None
+        return dashboard.headline(scores), figure, dashboard.table(scores)
 
     def read(path: str | None) -> tuple[Any, ...]:
         if path is None:

@@ -93,7 +93,7 @@ def test_a_fit_is_printed_and_written_with_its_recipe_and_pictures(capsys, tmp_p
     assert [path.name for path in pictures] == ["fit.png", "frontier.png", "isoflop.png", "residuals.png"]
     for path in pictures:
         width, height = struct.unpack(">II", path.read_bytes()[16:24])
-        assert (width, height) == (1050, 675)
+        assert (width, height) == (1200, 705)
 
 
 def test_bits_per_byte_compute_core_and_repetitions_are_read(capsys, tmp_path):
