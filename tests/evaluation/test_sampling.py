@@ -220,7 +220,7 @@ def test_the_command_says_what_was_used_and_goes_on_where_it_was_killed(bundle, 
     assert 32 + 32 + 3 < said["num_items"] < 423
     printed = " ".join(finished.stdout.split())
     assert f"Scored: {said['num_items']} of 423 items ({said['num_items'] / 423:.1%})." in printed
-    assert f"± {said['half_width']:.4f}, at 95 %." in printed
+    assert f"± {said['half_width']:.4f} (95%)." in printed
     assert f"items: {said['num_items']} of 423 for ±0.05." in " ".join(finished.stderr.split())
     assert f"{said['num_items']} of 423 items" in (tmp_path / "whole" / "report.html").read_text()
 
@@ -249,7 +249,7 @@ def test_sampled_runs_are_compared_on_what_both_have_scored(tmp_path, capsys):
         write_results(tmp_path / name, {"signature": signature, "model": {"id": name}, "core": core}, {"t": rows})
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json", str(tmp_path / "c.json")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Compared: the 200 items that both have scored, of 300 and 300." in printed
+    assert "Compared: the 200 items that both runs scored, of 300 and 300." in printed
     (found,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
     # Of 200 items half are right, and three quarters; centered with a baseline of a half.
     assert [found["tasks"][0][key] for key in ("before", "after", "difference")] == [0.5, 0.75, 0.25]
