@@ -146,11 +146,11 @@ def build_publish_parser() -> argparse.ArgumentParser:
 
 
 def _publish(args: argparse.Namespace) -> int:
-    from hf_core_bpb.report.publish import show_publication
+    from hf_core_bpb.cli.publish import show_publication
     from hf_core_bpb.results.saved import read_run
 
     run = read_run(Path(args.run))
-    show_publication(run, args.repo or run.name, args.push or args.create_pr, args.create_pr)
+    show_publication(run, args.repo or run.name, args.push, args.create_pr)
     return 0
 
 
