@@ -17,7 +17,7 @@ from hf_core_bpb.report.figure_parts import GRID, INK, SERIES, SOFT
 from hf_core_bpb.results.folder import file_name
 
 # The CSS variables of page.html by colour.
-THEME = {INK: "--ink", SOFT: "--soft", GRID: "--line"} | {c: f"--series-{i}" for i, c in enumerate(SERIES, 1)}
+THEME = {INK: "ink", SOFT: "soft", GRID: "line"} | {c: f"series-{i}" for i, c in enumerate(SERIES, 1)}
 
 _NO_DATES: dict[str, dict[str, Any]] = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _NAMESPACE, _HREF = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}href"
@@ -63,7 +63,7 @@ def inline_svg(figure: Figure, label: str, prefix: str) -> Markup:
 
 def _compact(element: ElementTree.Element, prefix: str) -> list[ElementTree.Element]:
     """Return what the page needs of an element: nothing, the element, or the children of a group without style."""
-    element[:] = [kept for child in element for kept in _compact(child, prefix)]
+    element[:] = [part for child in element for part in _compact(child, prefix)]
     element.tag, element.tail = element.tag.removeprefix(_NAMESPACE), None
     element.attrib = _attributes(element, prefix)
     if element.tag in ("metadata", "style", "clipPath") or (element.tag == "defs" and len(element) == 0):
@@ -91,7 +91,7 @@ def _attributes(element: ElementTree.Element, prefix: str) -> dict[str, str]:
     declarations = [part.strip() for part in element.get("style", "").split(";")]
     style = ";".join(part.replace(": ", ":") for part in declarations if part and not part.startswith("font"))
     if style:
-        attributes["style"] = _COLOUR.sub(lambda match: f"var({THEME[match[0]]})", style)
+        attributes["style"] = _COLOUR.sub(lambda match: f"var(--{THEME[match[0]]})", style)
     return attributes
 
 

@@ -155,7 +155,7 @@ def document_figure(bits: Sequence[float], whole: Sequence[tuple[str, float]]) -
     counts, edges = np.histogram(bits, bins=_NUM_BINS, range=(min(ends), max(ends)))
     axes.stairs(counts, edges, fill=True, color=ACCENT)
     for number, (name, (_, value)) in enumerate(zip(names, whole, strict=True)):
-        colour, style = (CONTRAST, "-") if number == 0 else (INK, ("-", "--", ":", "-.")[number % 4])
+        colour, style = (INK, ("dashed", "dotted", "dashdot")[number % 3 - 1]) if number else (CONTRAST, "solid")
         axes.axvline(value, color=colour, linestyle=style, label=name)
     label_axes(axes, "bits per byte of a document (lines: all documents together)", "documents")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))

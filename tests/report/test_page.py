@@ -61,7 +61,7 @@ def test_page_needs_no_other_file_and_no_network(demo_page):
 
 def test_charts_use_no_colours_but_those_of_the_theme(demo_page):
     body = demo_page.partition("<body>")[2]
-    variables = set(re.findall(r"var\((--[\w-]+)\)", body))
+    variables = set(re.findall(r"var\(--([\w-]+)\)", body))
     assert variables <= set(THEME.values())
     assert not re.search(r"(fill|stroke): ?#", body)
 
@@ -69,8 +69,8 @@ def test_charts_use_no_colours_but_those_of_the_theme(demo_page):
 def test_light_and_dark_theme_define_every_colour_of_the_charts(demo_page):
     light, dark = re.findall(r":root {([^}]*)}", demo_page)
     for colour, variable in THEME.items():
-        assert f"{variable}: {colour};" in light
-        assert f"{variable}: #" in dark
+        assert f"--{variable}: {colour};" in light
+        assert f"--{variable}: #" in dark
 
 
 def test_every_chart_is_labelled_for_screen_readers(demo_page):
