@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from hf_core_bpb.metrics.intervals import Interval
+Interval = tuple[float, float]
 
 INK, SOFT, GRID, MUTED = "#1f2933", "#5b6672", "#d8dee6", "#b8c4d0"
 SERIES = ("#0b6e99", "#c2410c", "#5b7f2b", "#7c3aed", "#4c566a")

@@ -1,8 +1,10 @@
 """Every chart as a matplotlib Figure: of runs, comparisons, scaling fits and calculators (pure)."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +15,6 @@ from matplotlib.ticker import MaxNLocator
 
 from hf_core_bpb.formatting import show_count, show_flops
 from hf_core_bpb.metrics.centering import centered_accuracy
-from hf_core_bpb.metrics.paired import Difference
 from hf_core_bpb.report.figure_parts import (
     ACCENT,
     CONTRAST,
@@ -36,12 +37,16 @@ from hf_core_bpb.report.figure_parts import (
     row_names,
 )
 from hf_core_bpb.report.relations import Relation, relations_of
-from hf_core_bpb.results.compare import Comparison
 from hf_core_bpb.results.saved import SavedRun
-from hf_core_bpb.scaling.curves import Frontier, IsoFlops
-from hf_core_bpb.scaling.fit import ParametricFit
-from hf_core_bpb.scaling.laws import Law
-from hf_core_bpb.scaling.plan import Plan
+
+# Types alone: the page does not need scipy, which these import.
+if TYPE_CHECKING:
+    from hf_core_bpb.metrics.paired import Difference
+    from hf_core_bpb.results.compare import Comparison
+    from hf_core_bpb.scaling.curves import Frontier, IsoFlops
+    from hf_core_bpb.scaling.fit import ParametricFit
+    from hf_core_bpb.scaling.laws import Law
+    from hf_core_bpb.scaling.plan import Plan
 
 _MAX_POINTS, _NUM_BINS = 2000, 40
 _COMPUTE = "training compute (FLOPs, 6 N D)"

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-
-from scipy.stats import spearmanr
+from statistics import correlation
 
 from hf_core_bpb.formatting import show_count, show_flops
 from hf_core_bpb.results.saved import SavedRun
@@ -78,8 +77,8 @@ def _agreement(points: Sequence[Point], suite: str) -> str:
     sentences = []
     # Two points, and equal values, have no rank correlation.
     if len(points) > 2 and len(xs) > 1 and len(ys) > 1:
-        correlation = float(spearmanr([x for _, x, _ in points], [y for _, _, y in points]).statistic)
-        sentences.append(f"Rank correlation {correlation:+.2f}.")
+        spearman = correlation(_ranks([x for _, x, _ in points]), _ranks([y for _, _, y in points]))
+        sentences.append(f"Rank correlation {spearman:+.2f}.")
     products = [(a[0], b[0], (a[1] - b[1]) * (a[2] - b[2])) for a, b in combinations(points, 2)]
     disagreeing = [f"{a} and {b}" for a, b, product in products if product > 0]
     if disagreeing:
@@ -90,3 +89,9 @@ def _agreement(points: Sequence[Point], suite: str) -> str:
         ties = " without a tie" if any(product == 0 for _, _, product in products) else ""
         sentences.append(f"Bits per byte and {suite} agree on every pair{ties}.")
     return " ".join(sentences)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value, the mean of their ranks for equal values."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]

@@ -41,6 +41,12 @@ def test_equal_values_are_ties_and_have_no_rank_correlation(add_run):
     assert relations_of(runs)[0].reading == "Bits per byte and core-11 agree on every pair without a tie."
 
 
+def test_ties_share_the_mean_of_their_ranks(add_run):
+    runs = [add_run("a", core=0.1, bpb=1.5), add_run("b", core=0.3, bpb=1.2), add_run("c", core=0.3, bpb=1.0)]
+    # Ranks 2 1 0 and 0 1.5 1.5: rho = -1.5 / sqrt(2 x 1.5).
+    assert relations_of(runs)[0].reading.startswith("Rank correlation -0.87.")
+
+
 def test_agreement_on_every_pair(add_run):
     runs = [add_run("small", core=0.1, bpb=1.5), add_run("large", core=0.2, bpb=1.2)]
     assert relations_of(runs)[0].reading == "Bits per byte and core-11 agree on every pair."
