@@ -38,3 +38,8 @@ def show_count(value: float) -> str:
         if value >= 0.9995 * size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
+
+
+def show_flops(value: float) -> str:
+    """Return a number of FLOPs, such as 1.5e20."""
+    return f"{value:.3g}".replace("e+", "e")

@@ -1,4 +1,4 @@
-"""The compare command: read runs, hold each against the first, print, write."""
+"""The compare command: compare runs with the first one, print the differences, write them."""
 
 import argparse
 import dataclasses
@@ -24,7 +24,7 @@ RECIPE = (
 
 
 def show_comparison(folders: Sequence[Path], only: str | None, json_path: Path | None, plot_path: Path | None) -> None:
-    """Print how every run differs from the first, and write it where asked to. Raises InputError for what differs."""
+    """Print how every run differs from the first, and write the JSON file and plot if requested."""
     runs = [read_run(folder) for folder in folders]
     comparisons = [compare_runs(runs[0], run, only) for run in runs[1:]]
     console = Console()
@@ -35,11 +35,12 @@ def show_comparison(folders: Sequence[Path], only: str | None, json_path: Path |
         if json_path is not None:
             json_path.write_text(json.dumps(_values(comparisons), indent=2) + "\n", encoding="utf-8")
         if plot_path is not None:
-            from hf_core_bpb.report.comparison_plot import save_plot
+            from hf_core_bpb.report.figure_output import save_figure
+            from hf_core_bpb.report.plotting import comparison_figure
 
-            save_plot(plot_path, comparisons)
+            save_figure(comparison_figure(comparisons), plot_path)
     except (OSError, ValueError) as error:
-        raise InputError(f"--json, --plot: expected places that can be written, got: {reason(error)}") from None
+        raise InputError(f"--json, --plot: cannot write: {reason(error)}") from None
 
 
 def _values(comparisons: Sequence[Comparison]) -> dict[str, object]:
@@ -62,41 +63,55 @@ def _values(comparisons: Sequence[Comparison]) -> dict[str, object]:
 
 def _print(console: Console, comparison: Comparison) -> None:
     before, after = comparison.before, comparison.after
-    title = f"{after.name} ({after.folder}) less {before.name} ({before.folder})"
+    title = f"{after.name} ({after.folder}) minus {before.name} ({before.folder})"
     console.print(title, style="bold", markup=False, highlight=False)
     if comparison.core is not None:
-        table = Table()
-        table.add_column("task", overflow="fold", min_width=12)
-        for name in ("first", "second", "change", "95 %", "p*", "won/lost"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for row in comparison.tasks:
-            table.add_row(*_cells(row), _p(row.p_holm), f"{len(row.won)}/{len(row.lost)}")
-        table.add_section()
-        core = comparison.core
-        won, lost = (sum(len(getattr(row, side)) for row in comparison.tasks) for side in ("won", "lost"))
-        table.add_row(*_cells(core), _p(core.p_value), f"{won}/{lost}", style="bold")
-        table.caption = (
-            "* of tasks: corrected for their number (Holm). won/lost: items that only the second/first has right."
-        )
-        table.caption_justify = "left"
-        console.print(table)
-        console.print(_reading(core, higher_is_better=True), soft_wrap=True, markup=False, highlight=False)
+        console.print(_core_table(comparison, comparison.core))
+        _print_line(console, _conclusion(comparison.core, higher_is_better=True))
     if comparison.texts:
-        table = Table()
-        table.add_column("bits per byte of", overflow="fold", min_width=12)
-        for name in ("first", "second", "change", "95 %", "p"):
-            table.add_column(name, justify="right", no_wrap=True)
+        console.print(_text_table(comparison.texts))
         for row in comparison.texts:
-            table.add_row(*_cells(row), _p(row.p_value))
-        console.print(table)
-        for row in comparison.texts:
-            console.print(_reading(row, higher_is_better=False), soft_wrap=True, markup=False, highlight=False)
+            _print_line(console, _conclusion(row, higher_is_better=False))
     for note in comparison.notes:
-        console.print(f"{note}.", soft_wrap=True, markup=False, highlight=False)
+        _print_line(console, f"{note}.")
+
+
+def _print_line(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def _core_table(comparison: Comparison, core: Difference) -> Table:
+    table = _new_table("task", "first", "second", "change", "95%", "p*", "won/lost")
+    for row in comparison.tasks:
+        table.add_row(*_cells(row), _p(row.p_holm), f"{len(row.won)}/{len(row.lost)}")
+    table.add_section()
+    won, lost = (sum(len(getattr(row, side)) for row in comparison.tasks) for side in ("won", "lost"))
+    table.add_row(*_cells(core), _p(core.p_value), f"{won}/{lost}", style="bold")
+    table.caption = (
+        "* p-values of tasks are corrected for multiple comparisons (Holm).\n"
+        "won/lost: items that only the second/first run answers correctly."
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _text_table(texts: Sequence[Difference]) -> Table:
+    table = _new_table("bits per byte of", "first", "second", "change", "95%", "p")
+    for row in texts:
+        table.add_row(*_cells(row), _p(row.p_value))
+    return table
+
+
+def _new_table(name: str, *numbers: str) -> Table:
+    table = Table()
+    table.add_column(name, overflow="fold", min_width=10)
+    for column in numbers:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
 
 
 def _cells(row: Difference) -> list[Text | str]:
-    interval = "-" if row.ci95 is None else "{:+.3f} to {:+.3f}".format(*row.ci95)
+    interval = "-" if row.ci95 is None else "{:+.3f}–{:+.3f}".format(*row.ci95)
     return [Text(row.name), f"{row.before:.4f}", f"{row.after:.4f}", f"{row.difference:+.4f}", interval]
 
 
@@ -104,13 +119,14 @@ def _p(value: float | None) -> str:
     return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _reading(row: Difference, higher_is_better: bool) -> str:
+def _conclusion(row: Difference, higher_is_better: bool) -> str:
     if row.p_value is None:
-        return f"{row.name}: a single document, of which nothing can be said."
+        return f"{row.name}: no test is possible with a single document."
+    p = "p < 0.001" if row.p_value < 0.001 else f"p = {row.p_value:.3f}"
     if row.p_value >= 0.05:
-        return f"{row.name}: not told apart (p {_p(row.p_value)})."
+        return f"{row.name}: no significant difference ({p})."
     better = (row.difference > 0) == higher_is_better
-    return f"{row.name}: the second is {'better' if better else 'worse'} (p {_p(row.p_value)})."
+    return f"{row.name}: the second run is {'better' if better else 'worse'} ({p})."
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from hf_core_bpb.cli.main import PROG
-from hf_core_bpb.results.saved import read_run
+from hf_core_bpb.report.publish import plan_publication, publish
+from hf_core_bpb.results.saved import SavedRun, read_run
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,7 +24,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Show the changes, and write them if requested."""
-    from hf_core_bpb.report.publish import show_publication
-
     saved = read_run(Path(args.run))
-    show_publication(saved, args.repo or saved.name, args.push or args.create_pr, args.create_pr)
+    _show_publication(saved, args.repo or saved.name, args.push or args.create_pr, args.create_pr)
+
+
+def _show_publication(saved: SavedRun, repo: str, push: bool, create_pr: bool) -> None:
+    """Print what publishing a run changes in a model's repository, and write it with `push` or `create_pr`."""
+    publication = plan_publication(saved, repo)
+    for difference in publication.differences():
+        print(difference)
+    if not publication.changed:
+        print(f"{repo} has these results already.")
+    elif not (push or create_pr):
+        print(f"Nothing was written to {repo}. Add --push to write it, or --create-pr to propose it.")
+    else:
+        print(f"Written: {publish(publication, create_pr)}")

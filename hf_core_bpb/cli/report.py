@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from hf_core_bpb.cli.main import PROG
+from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.report.html import render_page
 from hf_core_bpb.results.folder import write_page
 from hf_core_bpb.results.saved import read_run
@@ -27,7 +28,11 @@ def run(args: argparse.Namespace) -> None:
     write_page(path, render_page(runs))
     print(path)
     if args.png is not None:
-        from hf_core_bpb.report.plotting import save_pictures
+        from hf_core_bpb.report.figure_output import save_figures
+        from hf_core_bpb.report.plotting import report_figures
 
-        for picture in save_pictures(Path(args.png), runs):
-            print(picture)
+        try:
+            paths = save_figures(report_figures(runs), Path(args.png))
+        except OSError as error:
+            raise InputError(f"`png`: expected a writable folder, got: {reason(error)}") from None
+        print(*paths, sep="\n")

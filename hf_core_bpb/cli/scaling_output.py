@@ -244,9 +244,10 @@ def write_fit(laws: FittedLaws, json_path: Path | None, plots_folder: Path | Non
             text = json.dumps(_null_for_non_finite(_fit_values(laws)), indent=2) + "\n"
             json_path.write_text(text, encoding="utf-8")
         if plots_folder is not None:
-            from hf_core_bpb.report.scaling_plots import save_plots
+            from hf_core_bpb.report.figure_output import save_figures
+            from hf_core_bpb.report.plotting import scaling_figures
 
-            save_plots(plots_folder, laws.parametric, laws.isoflops, laws.frontier, laws.unit)
+            save_figures(scaling_figures(laws.parametric, laws.isoflops, laws.frontier, laws.unit), plots_folder)
     except OSError as error:
         raise InputError(f"--json, --plots: cannot write the files: {reason(error)}") from None
 

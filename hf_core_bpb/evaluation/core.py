@@ -10,6 +10,7 @@ from hf_core_bpb.evaluation.recipe import sign_model
 from hf_core_bpb.evaluation.resolve import ResolvedCore
 from hf_core_bpb.evaluation.sampling import SEED, Stratum, draw_order, first_sizes, half_width, next_sizes
 from hf_core_bpb.evaluation.task_run import TaskRun
+from hf_core_bpb.metrics.centering import core_weight
 from hf_core_bpb.metrics.results import CoreResult, Sample, TaskResult
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.scoring.scorer import Scorer
@@ -49,7 +50,7 @@ def prepare_core(lm: LanguageModel, core: ResolvedCore) -> PreparedCore:
 def _strata(run: TaskRun, core: ResolvedCore) -> list[Stratum]:
     name = run.task.name
     by_category = run.indices_by_category()
-    weight = 1 / (len(core.tasks) * len(by_category) * (1 - run.task.baselines[core.baselines]))
+    weight = core_weight(len(core.tasks), run.task.baselines[core.baselines], len(by_category))
     if core.options.precision is None:
         return [Stratum(name, range(len(run.items)), weight)]
     return [

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from scipy.optimize import brentq
 from scipy.stats import t as student
 
+from hf_core_bpb.metrics.intervals import welch_satterthwaite
+
 SEED = 1234
 # Items of a stratum in the first round, before its variance is estimated, and the largest growth per round.
 _FIRST, _GROWTH = 32, 4
@@ -82,11 +84,10 @@ def _spreads(strata: Sequence[Stratum], right: Sequence[int], drawn: Sequence[in
 
 def _half_width(strata: Sequence[Stratum], spreads: Sequence[float], sizes: Sequence[float]) -> float:
     parts = [
-        (spread**2 * (1 / size - 1 / len(stratum.indices)), max(size - 1, 1.0))
+        (spread**2 * (1 / size - 1 / len(stratum.indices)), size - 1)
         for stratum, spread, size in zip(strata, spreads, sizes, strict=True)
     ]
     variance = sum(part for part, _ in parts)
     if variance <= 0:
         return 0.0
-    freedom = variance**2 / sum(part**2 / df for part, df in parts)
-    return float(student.ppf(0.975, freedom)) * math.sqrt(variance)
+    return float(student.ppf(0.975, welch_satterthwaite(parts))) * math.sqrt(variance)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hf_core_bpb.metrics.decision import decide
+from hf_core_bpb.metrics.grouping import group_by
 from hf_core_bpb.metrics.results import ItemResult, TaskResult
 from hf_core_bpb.protocols import Protocol
 from hf_core_bpb.protocols.item_batch import ItemBatch
@@ -38,10 +39,7 @@ class TaskRun:
 
     def indices_by_category(self) -> dict[str, list[int]]:
         """Return the indices of the items that accuracies are averaged over together."""
-        indices: dict[str, list[int]] = {}
-        for index, item in enumerate(self.items):
-            indices.setdefault(self.protocol.category_of(item), []).append(index)
-        return indices
+        return group_by(map(self.protocol.category_of, self.items), range(len(self.items)))
 
     def requests(self, indices: Sequence[int]) -> list[Request]:
         """Return the requests of these items, one item after another."""

@@ -1,4 +1,4 @@
-"""What general compressors make of the very text that was scored: something to hold bits per byte against."""
+"""Compression of the scored text by general compressors: a reference for bits per byte."""
 
 import bz2
 import gzip
@@ -13,17 +13,17 @@ _COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lambda content: lzma.compress(content, preset=9 | lzma.PRESET_EXTREME),
 }
 
-# What compresses a document by itself, without a text before it: bzip2 goes by blocks and gains nothing here.
+# Compressors of single documents. bzip2 sorts whole blocks and gains nothing on short texts.
 PACKERS = ("gzip", "xz")
 
-# xz at its strongest takes about two seconds a megabyte; more of a text would hold up the report.
+# xz at its strongest setting takes about two seconds per megabyte.
 MAX_BYTES = 16 * 1024 * 1024
 
 
 def measure_compressors(documents: Sequence[Document]) -> dict[str, float]:
-    """Return bits per byte by compressor, at its strongest setting, of the documents one after another.
+    """Return bits per byte of the concatenated documents by compressor, each at its strongest setting.
 
-    Empty where the text of one is not known (a tokenised source), and for more than 16 MiB of it.
+    Empty for tokenised documents, whose text is unknown, and for more than 16 MiB of text.
     """
     if not _is_measured(documents):
         return {}
@@ -32,9 +32,9 @@ def measure_compressors(documents: Sequence[Document]) -> dict[str, float]:
 
 
 def measure_packed(documents: Sequence[Document]) -> list[dict[str, int]]:
-    """Return the bytes of each document compressed by itself, headers included, by compressor.
+    """Return the size in bytes of each document compressed alone, headers included, by compressor.
 
-    Empty where the compressors are not measured.
+    Empty if `measure_compressors` returns nothing.
     """
     if not _is_measured(documents):
         return []
@@ -50,7 +50,7 @@ def _is_measured(documents: Sequence[Document]) -> bool:
 
 
 def _xz_size(content: bytes) -> int:
-    # A dictionary longer than the document gains nothing and takes 64 MiB to set up.
+    # A dictionary larger than the document saves nothing and takes 64 MiB to set up.
     size = min(max(len(content), 4096), 64 * 1024 * 1024)
     strongest = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": size}
     return len(lzma.compress(content, filters=[strongest]))

@@ -1,4 +1,4 @@
-"""Accuracies that somebody else has measured, to centered scores and CORE (pure, but for reading the task files)."""
+"""Centered scores and CORE of given accuracies (pure, except that it reads the task files)."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ SUITES = ("core-22", "core-11")
 
 @dataclass(frozen=True, slots=True)
 class AccuracyScores:
-    """Accuracies by task, as fractions, with the task files that they are centered by."""
+    """Accuracies by task, as fractions, with the task files that hold their baselines."""
 
     accuracies: Mapping[str, float]
     tasks: Mapping[str, Task]
@@ -28,12 +28,12 @@ class AccuracyScores:
         }
 
     def core_by(self, version: Baselines) -> float:
-        """Return the unweighted mean of the centered accuracies: CORE where the tasks are its 22."""
+        """Return the unweighted mean of the centered accuracies: CORE if the tasks are its 22."""
         return mean_centered(self.accuracies, {name: task.baselines[version] for name, task in self.tasks.items()})
 
     @property
     def suite(self) -> str | None:
-        """The suite whose tasks these are, all of them and no others."""
+        """The suite that has exactly these tasks."""
         known = list_tasks()
         for suite in SUITES:
             if {task.name for task in suite_tasks(known, suite)} == set(self.accuracies):
@@ -42,13 +42,13 @@ class AccuracyScores:
 
 
 def score_accuracies(accuracies: Mapping[str, float]) -> AccuracyScores:
-    """Return the scores of accuracies by task. Raises InputError for unknown tasks, none, and what is no fraction."""
+    """Return the scores of accuracies by task. Raises InputError for unknown tasks, no tasks, and non-fractions."""
     known = {task.name: task for task in list_tasks()}
     unknown = sorted(map(str, set(accuracies) - set(known)))
     if unknown or not accuracies:
         raise InputError(f"accuracies: expected tasks of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
-    read = {name: _fraction(name, value) for name, value in accuracies.items()}
-    return AccuracyScores(read, {name: known[name] for name in read})
+    fractions = {name: _fraction(name, value) for name, value in accuracies.items()}
+    return AccuracyScores(fractions, {name: known[name] for name in fractions})
 
 
 def _fraction(name: str, value: Any) -> float:
@@ -62,16 +62,16 @@ def _fraction(name: str, value: Any) -> float:
 
 
 def check_baselines(version: Any) -> Baselines:
-    """Return a version of the baselines. Raises InputError for one that there is not."""
+    """Return a version of the baselines. Raises InputError for an unknown one."""
     if version not in get_args(Baselines):
         raise InputError(f"baselines: expected one of {', '.join(get_args(Baselines))}, got {version!r}")
     return cast("Baselines", version)
 
 
 def core_score(accuracies: Mapping[str, float], baselines: Baselines) -> float:
-    """Return the mean centered accuracy of tasks by name, accuracies as fractions: CORE, given its 22 tasks.
+    """Return the mean centered accuracy of accuracies by task, as fractions: CORE if the tasks are its 22.
 
-    v1 are the baselines of DCLM's paper, v2 those of its repository since September 2025 (arXiv:2406.11794).
-    Raises InputError for a task without a file, no task at all, and accuracies that are no fractions.
+    baselines: v1 as in DCLM's paper (arXiv:2406.11794), v2 as in its repository since September 2025.
+    Raises InputError for unknown tasks, no tasks, and accuracies that are not fractions.
     """
     return score_accuracies(accuracies).core_by(baselines)

@@ -1,4 +1,4 @@
-"""Which option a model chooses, and whether that is right (pure)."""
+"""The option that a model chooses, and whether it is correct (pure)."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -10,7 +10,7 @@ RULES: tuple[Rule, ...] = ("sum", "token", "byte")
 
 
 def choose(options: Sequence[Scored], rule: Rule) -> int:
-    """Return the option with the fewest nats in all, by token or by byte of the answer; the first of equals."""
+    """Return the index of the option with the fewest nats (total, per token or per byte), the first of equals."""
     sizes: Callable[[Scored], int] = {
         "sum": lambda _: 1,
         "token": lambda option: option.num_tokens,
@@ -21,10 +21,10 @@ def choose(options: Sequence[Scored], rule: Rule) -> int:
 
 
 def decide(kind: Kind, options: Sequence[Scored], gold: int) -> tuple[int | None, bool]:
-    """Return the prediction and whether it is right.
+    """Return the predicted option and whether it is correct.
 
     Multiple choice and schema: the option with the fewest nats per scored token, the first of equals.
-    Language modeling: right where every token of the continuation is the model's argmax; no prediction.
+    Language modeling: no prediction; correct if every token of the continuation is the model's argmax.
     """
     if kind == "language_modeling":
         return None, options[0].greedy

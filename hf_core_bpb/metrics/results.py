@@ -1,4 +1,4 @@
-"""Results of tasks, suites and texts, with everything that follows from their sums."""
+"""Results of tasks, suites and texts, and the numbers that follow from their sums."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from hf_core_bpb.metrics.centering import centered_accuracy, mean_centered, unweighted_mean
 from hf_core_bpb.metrics.decision import RULES, Rule, choose
+from hf_core_bpb.metrics.grouping import group_by
 from hf_core_bpb.types import Baselines, Scored, Task
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """The verdict on one item, with the sums of each option; language modeling has no prediction."""
+    """One scored item with the sums of each option; language modeling has no prediction."""
 
     index: int
     gold: int | None
@@ -24,7 +25,7 @@ class ItemResult:
 
 @dataclass(frozen=True, slots=True)
 class TaskResult:
-    """A task's verdicts; `num_fewshot` is what was used, fewer than declared where rows were too few."""
+    """The scored items of a task; `num_fewshot` is the number of shots used, fewer than declared if rows ran out."""
 
     task: Task
     num_fewshot: int
@@ -33,38 +34,36 @@ class TaskResult:
 
     @property
     def num_items(self) -> int:
-        """How many items were scored."""
+        """Number of scored items."""
         return len(self.items)
 
     @property
     def num_truncated(self) -> int:
-        """How many items lost tokens on the left."""
+        """Number of items truncated on the left."""
         return sum(item.truncated for item in self.items)
 
     @property
     def accuracy_by_category(self) -> dict[str, float]:
-        """Right answers over all answers of each category; one nameless category where there are none."""
+        """Accuracy of each category; a task without categories has one, with an empty name."""
         return self._by_category([item.correct for item in self.items])
 
     @property
     def accuracy(self) -> float:
-        """Right answers over all answers, as a fraction; the mean over categories where there are some."""
+        """Fraction of correct items, or its mean over categories if the task has any."""
         return self._mean_over_categories([item.correct for item in self.items])
 
-    def _mean_over_categories(self, verdicts: Sequence[bool]) -> float:
-        return unweighted_mean(self._by_category(verdicts).values())
+    def _mean_over_categories(self, correct: Sequence[bool]) -> float:
+        return unweighted_mean(self._by_category(correct).values())
 
-    def _by_category(self, verdicts: Sequence[bool]) -> dict[str, float]:
-        held: dict[str, list[bool]] = {}
-        for item, verdict in sorted(zip(self.items, verdicts, strict=True), key=lambda pair: pair[0].category):
-            held.setdefault(item.category, []).append(verdict)
-        return {category: sum(some) / len(some) for category, some in held.items()}
+    def _by_category(self, correct: Sequence[bool]) -> dict[str, float]:
+        groups = group_by((item.category for item in self.items), correct)
+        return {category: unweighted_mean(group) for category, group in sorted(groups.items())}
 
     @property
     def accuracy_by_rule(self) -> dict[Rule, float]:
-        """Accuracy where the option is chosen by its sum of nats, its mean by token, and its mean by byte.
+        """Accuracy if options are chosen by total nats, by nats per token and by nats per byte.
 
-        Empty for language modeling, which chooses nothing. Means over categories, as accuracy.
+        Empty for language modeling, which has no options. Means over categories, as for `accuracy`.
         """
         if self.task.kind == "language_modeling":
             return {}
@@ -74,7 +73,7 @@ class TaskResult:
 
     @property
     def gold_bits_per_byte(self) -> float | None:
-        """Bits for a byte of the right answers, of what of them is scored: smoother than accuracy; None of no byte."""
+        """Bits per byte of the correct answers' scored bytes, a smoother measure than accuracy; None for no bytes."""
         gold = sum((item.options[item.gold if item.gold is not None else 0] for item in self.items), Scored())
         return gold.bits_per_byte if gold.num_bytes > 0 else None
 
@@ -85,9 +84,9 @@ class TaskResult:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """That only some of `num_all` items were scored, in an order by `seed`: CORE of all is within half_width, at 95 %.
+    """A random sample of `num_all` items, drawn in an order given by `seed`.
 
-    precision: the half_width that was asked for.
+    half_width: half the 95% interval of CORE of all items. precision: the half_width requested.
     """
 
     precision: float
@@ -98,9 +97,9 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class CoreResult:
-    """The results of a suite under one protocol; `signature` pins everything the numbers depend on.
+    """The results of a suite under one protocol; `signature` names everything the numbers depend on.
 
-    sample: what part of the items was scored, None where all were.
+    sample: the sample that was scored, None if all items were.
     """
 
     suite: str
@@ -113,7 +112,7 @@ class CoreResult:
 
     @property
     def num_items(self) -> int:
-        """How many items of all tasks were scored."""
+        """Number of scored items of all tasks."""
         return sum(result.num_items for result in self.tasks.values())
 
     def core_by(self, version: Baselines) -> float:
@@ -125,20 +124,20 @@ class CoreResult:
 
     @property
     def gold_bits_per_byte(self) -> float | None:
-        """The mean over tasks of the bits for a byte of their right answers, None where one has none."""
-        found = [result.gold_bits_per_byte for result in self.tasks.values()]
-        known = [bits for bits in found if bits is not None]
-        return unweighted_mean(known) if len(known) == len(found) else None
+        """The mean over tasks of the bits per byte of correct answers, None if a task has none."""
+        by_task = [result.gold_bits_per_byte for result in self.tasks.values()]
+        known = [bits for bits in by_task if bits is not None]
+        return unweighted_mean(known) if len(known) == len(by_task) else None
 
     @property
     def core(self) -> float:
-        """The mean of the centered accuracies under the run's own baselines."""
+        """The mean of the centered accuracies under the run's baselines."""
         return self.core_by(self.baselines)
 
 
 @dataclass(frozen=True, slots=True)
 class BpbResult:
-    """Bits per byte of a set of documents, with the sums behind it, in all and by document."""
+    """Bits per byte of a text, with the sums behind it in total and by document."""
 
     total: Scored
     documents: tuple[Scored, ...]
@@ -151,14 +150,14 @@ class BpbResult:
 
     @property
     def bits_per_character(self) -> float | None:
-        """Bits per Unicode character, not below bpb; None for tokenised sources, whose text is not known."""
+        """Bits per Unicode character, at least bpb; None for tokenised sources, whose text is unknown."""
         if self.total.num_characters == 0:
             return None
         return self.total.total_nats / (math.log(2) * self.total.num_characters)
 
     @property
     def token_perplexity(self) -> float:
-        """e to the nats per token: not comparable across tokenizers."""
+        """e to the nats per token; not comparable across tokenizers."""
         return _power(math.e, self.total.mean_nats)
 
     @property

@@ -1,4 +1,4 @@
-"""A progress bar for each stage: tokens done, rate, time left."""
+"""A progress bar for each stage, with rate and remaining time."""
 
 from types import TracebackType
 
@@ -23,10 +23,10 @@ class _Rate(ProgressColumn):
 
 
 class TerminalProgress:
-    """Shows how far scoring is in all and in its stage; where there is no terminal, a line as each stage begins."""
+    """Progress bars of the whole run and of its current stage; without a terminal, a line per stage."""
 
     def __init__(self, console: Console) -> None:
-        """Show on a console."""
+        """Show progress on a console."""
         self.console = console
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
@@ -38,18 +38,18 @@ class TerminalProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self.all: TaskID | None = None
+        self.total: TaskID | None = None
         self.current: TaskID | None = None
 
     def __enter__(self) -> "TerminalProgress":
-        """Start showing."""
+        """Show the bars."""
         self.bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop showing, and leave the terminal as it was."""
+        """Remove the bars and restore the terminal."""
         self.bars.stop()
 
     def note(self, message: str) -> None:
@@ -57,21 +57,21 @@ class TerminalProgress:
         self.console.print(message, highlight=False, markup=False)
 
     def begin(self, total_tokens: int) -> None:
-        """Begin the bar of the whole, in the place of an earlier one."""
-        self._drop(self.all, self.current)
+        """Start the bar of the whole run, replacing earlier bars."""
+        self._drop(self.total, self.current)
         self.current = None
-        self.all = self.bars.add_task("all", total=total_tokens)
+        self.total = self.bars.add_task("total", total=total_tokens)
 
     def stage(self, name: str, total_tokens: int) -> None:
-        """Begin the bar of a stage in the place of the last one's, or print a line where there is no terminal."""
+        """Start the bar of a stage, replacing the last stage's; without a terminal, print a line."""
         self._drop(self.current)
         self.current = self.bars.add_task(name, total=total_tokens)
         if not self.console.is_terminal:
             self.note(f"{name}: {total_tokens:,} tokens")
 
     def advance(self, tokens: int) -> None:
-        """Move the bars."""
-        for bar in (self.all, self.current):
+        """Advance the bars."""
+        for bar in (self.total, self.current):
             if bar is not None:
                 self.bars.advance(bar, tokens)
 

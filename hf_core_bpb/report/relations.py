@@ -1,94 +1,97 @@
-"""How numbers of several runs go together: CORE against bits per byte, over size, tokens and compute (pure)."""
+"""Relations between the numbers of several runs: CORE against bits per byte, size, tokens and compute (pure)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from statistics import correlation
 
-from scipy.stats import spearmanr
-
+from hf_core_bpb.formatting import show_count, show_flops
 from hf_core_bpb.results.saved import SavedRun
 
-_MOST_PAIRS = 10
+_MAX_PAIRS = 10
+
+Point = tuple[str, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """Named points (x, y), what the axes are, whether x goes by powers of ten, and what is to be read off."""
+    """Named points (x, y), the labels of both axes, and what the points show in words.
+
+    show_x: format of x on a logarithmic axis, None for a linear axis.
+    """
 
     name: str
     title: str
     x_label: str
     y_label: str
-    points: list[tuple[str, float, float]]
-    is_log: bool
+    points: list[Point]
+    show_x: Callable[[float], str] | None
     reading: str
 
 
 def relations_of(runs: Sequence[SavedRun]) -> list[Relation]:
-    """Return what can be drawn of two or more runs of one suite; nothing where they lack one."""
+    """Return the relations between two or more runs of one suite; none for fewer runs or different suites."""
     suites = {run.suite for run in runs}
     if len(runs) < 2 or len(suites) != 1 or not all("core" in run.results for run in runs):
         return []
-    (label,) = suites
-    found = [_against_bpb(runs, text, label) for text in common_texts(runs)]
-    found.append(
-        _over(runs, label, "size", "parameters", _parameters, "Parameters are all of them, embeddings included.")
-    )
-    known = [run for run in runs if run.results["model"].get("trained") is not None]
-    if len(known) > 1:
-        others = [run.name for run in runs if run not in known]
-        missing = f" Not known of {', '.join(others)}." if others else ""
-        found.append(_over(known, label, "tokens", "training tokens", _tokens, missing.strip()))
-        reading = f"FLOPs are 6 N D where no others are known.{missing}"
-        found.append(_over(known, label, "compute", "training FLOPs", _flops, reading))
-    return found
+    (suite,) = suites
+    relations = [_against_bpb(runs, text, suite) for text in common_texts(runs)]
+    sizes = _points(runs, lambda run: run.results["model"]["parameters"]["total"])
+    relations.append(_over("size", "parameters", suite, sizes, show_count, "All parameters, embeddings included."))
+    trained = [run for run in runs if run.results["model"].get("trained") is not None]
+    if len(trained) > 1:
+        others = [run.name for run in runs if run not in trained]
+        unknown = f"Unknown for {', '.join(others)}." if others else ""
+        tokens = _points(trained, lambda run: run.results["model"]["trained"]["tokens"])
+        relations.append(_over("tokens", "training tokens", suite, tokens, show_count, unknown))
+        flops = _points(trained, lambda run: run.results["model"]["trained"]["flops"])
+        reading = f"Estimated as 6 N D unless the run recorded its FLOPs. {unknown}".strip()
+        relations.append(_over("compute", "training FLOPs", suite, flops, show_flops, reading))
+    return relations
 
 
 def common_texts(runs: Sequence[SavedRun]) -> list[str]:
-    """Return the texts that all runs have scored."""
+    """Return the texts that all runs scored."""
     return [name for name in runs[0].documents if all(name in run.documents for run in runs)]
 
 
-def _core(run: SavedRun) -> float:
-    return float(run.results["core"]["core"])
-
-
-def _parameters(run: SavedRun) -> float:
-    return float(run.results["model"]["parameters"]["total"])
-
-
-def _tokens(run: SavedRun) -> float:
-    return float(run.results["model"]["trained"]["tokens"])
-
-
-def _flops(run: SavedRun) -> float:
-    return float(run.results["model"]["trained"]["flops"])
+def _points(runs: Sequence[SavedRun], x_of: Callable[[SavedRun], float]) -> list[Point]:
+    return [(run.name, float(x_of(run)), float(run.results["core"]["core"])) for run in runs]
 
 
 def _over(
-    runs: Sequence[SavedRun], label: str, name: str, x_label: str, x_of: Callable[[SavedRun], float], reading: str
+    name: str, x_label: str, suite: str, points: list[Point], show_x: Callable[[float], str], reading: str
 ) -> Relation:
-    points = [(run.name, x_of(run), _core(run)) for run in runs]
-    return Relation(f"core-over-{name}", f"{label} over {x_label}", x_label, label, points, True, reading)
+    return Relation(f"core-over-{name}", f"{suite} over {x_label}", x_label, suite, points, show_x, reading)
 
 
-def _against_bpb(runs: Sequence[SavedRun], text: str, label: str) -> Relation:
-    points = [(run.name, float(run.results["bpb"][text]["bpb"]), _core(run)) for run in runs]
-    # Less is better of the one, more of the other.
-    disagreeing = [
-        f"{a[0]} and {b[0]}" for n, a in enumerate(points) for b in points[n + 1 :] if (a[1] - b[1]) * (a[2] - b[2]) > 0
-    ]
-    reading = ""
-    xs, ys = [p[1] for p in points], [p[2] for p in points]
-    # Where all are equal there are no ranks.
-    if len(runs) > 2 and len(set(xs)) > 1 and len(set(ys)) > 1:
-        correlation = float(spearmanr(xs, ys).statistic)
-        reading = f"Rank correlation {correlation:+.2f}. "
-    ties = any((a[1] - b[1]) * (a[2] - b[2]) == 0 for n, a in enumerate(points) for b in points[n + 1 :])
-    if not disagreeing:
-        reading += f"Bits per byte and {label} agree on every pair{' that is told apart by both' if ties else ''}."
+def _against_bpb(runs: Sequence[SavedRun], text: str, suite: str) -> Relation:
+    points = _points(runs, lambda run: run.results["bpb"][text]["bpb"])
+    title, x_label = f"{suite} against bits per byte of {text}", f"bits per byte of {text}"
+    return Relation(f"core-against-bpb-{text}", title, x_label, suite, points, None, _agreement(points, suite))
+
+
+def _agreement(points: Sequence[Point], suite: str) -> str:
+    """Return in words whether bits per byte (lower is better) and the suite (higher is better) rank models alike."""
+    xs, ys = {x for _, x, _ in points}, {y for _, _, y in points}
+    sentences = []
+    # Two points, and equal values, have no rank correlation.
+    if len(points) > 2 and len(xs) > 1 and len(ys) > 1:
+        spearman = correlation(_ranks([x for _, x, _ in points]), _ranks([y for _, _, y in points]))
+        sentences.append(f"Rank correlation {spearman:+.2f}.")
+    products = [(a[0], b[0], (a[1] - b[1]) * (a[2] - b[2])) for a, b in combinations(points, 2)]
+    disagreeing = [f"{a} and {b}" for a, b, product in products if product > 0]
+    if disagreeing:
+        rest = f" and {len(disagreeing) - _MAX_PAIRS} more pairs" if len(disagreeing) > _MAX_PAIRS else ""
+        pairs = "; ".join(disagreeing[:_MAX_PAIRS]) + rest
+        sentences.append(f"Bits per byte and {suite} disagree on which is better of {pairs}.")
     else:
-        more = f" and {len(disagreeing) - _MOST_PAIRS} more" if len(disagreeing) > _MOST_PAIRS else ""
-        named = "; ".join(disagreeing[:_MOST_PAIRS]) + more
-        reading += f"Bits per byte and {label} disagree on which is better of {named}."
-    title = f"{label} against bits per byte of {text}"
-    return Relation(f"core-against-bpb-{text}", title, f"bits per byte of {text}", label, points, False, reading)
+        ties = " without a tie" if any(product == 0 for _, _, product in products) else ""
+        sentences.append(f"Bits per byte and {suite} agree on every pair{ties}.")
+    return " ".join(sentences)
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Return the rank of each value, the mean of their ranks for equal values."""
+    ordered = sorted(values)
+    return [ordered.index(value) + (ordered.count(value) - 1) / 2 for value in values]

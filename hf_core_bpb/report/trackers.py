@@ -1,4 +1,4 @@
-"""A run's numbers in experiment trackers, through Accelerate's own doors to them."""
+"""A run's numbers in experiment trackers, through Accelerate's trackers."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -14,20 +14,20 @@ _PROJECT = "hf_core_bpb"
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raise InputError for a tracker that there is not, or that is not installed."""
+    """Raise InputError for unknown trackers and for trackers that are not installed."""
     for name in names:
         if name not in TRACKERS:
-            raise InputError(f"--report-to: expected some of {', '.join(TRACKERS)}, got {name!r}")
-        found = find_spec(name)
-        # A folder of that name is found too, and is no package.
-        if found is None or found.origin is None:
-            raise InputError(f"--report-to {name}: expected it to be installed (pip install {name}), got none")
+            raise InputError(f"report_to: expected names of {', '.join(TRACKERS)}, got {name!r}")
+        spec = find_spec(name)
+        # A folder with the tracker's name in the working directory has a spec without origin.
+        if spec is None or spec.origin is None:
+            raise InputError(f"report_to: {name} is not installed: pip install {name}")
 
 
 def track(names: Sequence[str], folder: Path, run_name: str, results: Mapping[str, Any]) -> None:
-    """Log a run's numbers and its recipe, tensorboard's under the folder; only on the main process.
+    """Log a run's numbers and recipe, on the main process only; TensorBoard writes below the folder.
 
-    Raises RunError where a tracker does not take them.
+    Raises RunError if a tracker fails.
     """
     for name in names:
         kind: Any = LOGGER_TYPE_TO_CLASS[name]
@@ -41,13 +41,11 @@ def track(names: Sequence[str], folder: Path, run_name: str, results: Mapping[st
             tracker.log(numbers(results), step=0)
             tracker.finish()
         except Exception as error:
-            raise RunError(
-                f"--report-to {name}: expected it to take the results, which are in {folder}, got: {reason(error)}"
-            ) from error
+            raise RunError(f"report_to: {name} failed: {reason(error)}. The results are in {folder}.") from error
 
 
 def numbers(results: Mapping[str, Any]) -> dict[str, float]:
-    """Return the numbers of results.json under the names that CoreBpbCallback logs them by."""
+    """Return the numbers of results.json under the names that CoreBpbCallback logs."""
     values: dict[str, float] = {}
     if (core := results.get("core")) is not None:
         values["eval_core"] = core["core"]

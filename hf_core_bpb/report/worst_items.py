@@ -1,4 +1,4 @@
-"""What a model was most surprised by, and what took it longest, with its text, for people to read (pure)."""
+"""The most surprising items and documents, and the items with the longest prompts, with their text (pure)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,32 +8,32 @@ from hf_core_bpb.evaluation.core import PreparedCore
 from hf_core_bpb.evaluation.task_run import TaskRun
 from hf_core_bpb.metrics.results import BpbResult, CoreResult, ItemResult
 
-_MOST_ITEMS, _MOST_DOCUMENTS, _LONGEST = 10, 5, 5
+_MAX_ITEMS, _MAX_DOCUMENTS, _MAX_LONGEST = 10, 5, 5
 _PROMPT_CHARACTERS, _DOCUMENT_CHARACTERS = 1500, 400
 
 
 def surprising_items(prepared: PreparedCore, result: CoreResult) -> Iterator[dict[str, Any]]:
-    """Yield the wrong items of which the model was surest, one a task before a second of any, with their prompts.
+    """Yield the wrong answers with the highest confidence and their prompts, one per task before any task's second.
 
-    Sure: by how many nats a token the chosen option is below the right one; of language modeling, how many
-    the right continuation costs.
+    Confidence: the difference in nats per token between the correct and the chosen option; in language modeling, the
+    nats per token of the correct continuation.
     """
     ranked = []
     for name, task in result.tasks.items():
         wrong = sorted((item for item in task.items if not item.correct), key=_surprise, reverse=True)
-        ranked += [(place, -_surprise(item), name, item) for place, item in enumerate(wrong[:_MOST_ITEMS])]
-    for _, _, name, item in sorted(ranked, key=lambda entry: entry[:3])[:_MOST_ITEMS]:
+        ranked += [(rank, -_surprise(item), name, item) for rank, item in enumerate(wrong[:_MAX_ITEMS])]
+    for _, _, name, item in sorted(ranked, key=lambda entry: entry[:3])[:_MAX_ITEMS]:
         yield _item(prepared.runs[name], item)
 
 
 def longest_items(prepared: PreparedCore, result: CoreResult) -> Iterator[dict[str, Any]]:
-    """Yield the items of the longest prompts, with their tokens: items share forwards, whose time goes by tokens."""
+    """Yield the items with the longest prompts, which take the most time, with their numbers of tokens."""
     lengths = [
         (-prepared.runs[name].num_tokens(item.index), name, item)
         for name, task in result.tasks.items()
         for item in task.items
     ]
-    for length, name, item in sorted(lengths, key=lambda entry: entry[:2])[:_LONGEST]:
+    for length, name, item in sorted(lengths, key=lambda entry: entry[:2])[:_MAX_LONGEST]:
         yield {**_item(prepared.runs[name], item), "longest_prompt_tokens": -length}
 
 
@@ -60,14 +60,14 @@ def _surprise(item: ItemResult) -> float:
 
 
 def surprising_documents(prepared: PreparedTexts, results: dict[str, BpbResult]) -> Iterator[dict[str, Any]]:
-    """Yield the documents of most bits per byte of every text, with how they begin."""
+    """Yield the documents with the most bits per byte of every text, with their first characters."""
     for source in prepared.sources:
         documents = results[source.name].documents
-        known = [number for number, document in enumerate(documents) if document.num_bytes > 0]
-        for number in sorted(known, key=lambda n: -documents[n].bits_per_byte)[:_MOST_DOCUMENTS]:
+        scored = [index for index, document in enumerate(documents) if document.num_bytes > 0]
+        for index in sorted(scored, key=lambda i: -documents[i].bits_per_byte)[:_MAX_DOCUMENTS]:
             yield {
                 "text": source.name,
-                "index": number,
-                "bpb": documents[number].bits_per_byte,
-                "begins": source.documents[number].text[:_DOCUMENT_CHARACTERS],
+                "index": index,
+                "bpb": documents[index].bits_per_byte,
+                "begins": source.documents[index].text[:_DOCUMENT_CHARACTERS],
             }

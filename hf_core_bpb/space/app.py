@@ -13,7 +13,8 @@ from hf_core_bpb import __version__
 from hf_core_bpb.errors import InputError
 from hf_core_bpb.formatting import read_count, read_number
 from hf_core_bpb.metrics.conversions import QUANTITIES
-from hf_core_bpb.report import space_figures as figures
+from hf_core_bpb.report.plotting import loss_figure, value_figure
+from hf_core_bpb.scaling.laws import Law
 from hf_core_bpb.space import bits, dashboard, planner
 
 Metric = Literal["bpb", "core"]
@@ -74,7 +75,10 @@ def _bits_tab(app: gr.Blocks) -> None:
         bpb = result.quantities.get("bits per byte")
         head = "" if bpb is None else f"## {bpb:.4f} bits per byte\n" if bpb < 1e4 else f"## {bpb:.4g} bits per byte\n"
         rows = [[name, f"{number:.6g}"] for name, number in result.quantities.items()]
-        return head + result.interpretation, rows, figures.draw_bits(bpb, result.compressors)
+        if bpb is None:
+            return head + result.interpretation, rows, None
+        bars = {"chance": 8.0, **result.compressors, "the model": bpb}
+        return head + result.interpretation, rows, value_figure(bars, "the model", "bits per byte", "{:.3g}")
 
     def count(text: str) -> dict[str, Any]:
         # Without a text the field can be edited.
@@ -111,7 +115,8 @@ def _plan_tab(app: gr.Blocks) -> None:
         quantity, value, ratio, law = fields
         result = planner.plan(quantity, read_number(value, quantity), read_number(ratio, "tokens per parameter"), law)
         warnings = "\n\n".join(f"⚠️ {warning}" for warning in result.warnings)
-        return warnings, result.rows, figures.draw_loss(result.rule, result.plan), result.off_optimum
+        figure = loss_figure(result.rule, result.plan) if isinstance(result.rule, Law) else None
+        return warnings, result.rows, figure, result.off_optimum
 
     law.change(planner.describe_rule, law, description, show_progress="hidden")
     _connect(app, button, plan, [quantity, value, ratio, law], [message, table, plot, alternatives])
@@ -143,8 +148,9 @@ def _core_tab(app: gr.Blocks) -> None:
 
     def score(*fields: str) -> tuple[Any, ...]:
         scores = dashboard.read_lines(fields[0])
-        plot = figures.draw_core(dashboard.compare_with_published(scores))
-        return dashboard.headline(scores), plot, dashboard.score_table(scores)
+        models = dashboard.compare_with_published(scores)
+        figure = value_figure(models, "yours", "CORE (v1)", "{:.3f}") if models else None
+        return dashboard.headline(scores), figure, dashboard.score_table(scores)
 
     def read(path: str | None) -> tuple[Any, ...]:
         if path is None:

@@ -148,7 +148,7 @@ def test_truncation_is_counted_and_printed(hub, tmp_path):
     assert finished.returncode == 0, finished.stderr
     tasks = json.loads((tmp_path / "results.json").read_text())["core"]["tasks"]
     assert tasks["piqa"]["truncated"] == 6
-    assert "Cut on the left to fit the context: piqa 6 of 6" in finished.stdout
+    assert "Truncated on the left to fit the context: piqa 6 of 6" in finished.stdout
 
 
 def test_the_demo_needs_no_model_and_no_network(tmp_path):

@@ -102,7 +102,7 @@ def test_a_fit_is_printed_and_written_with_its_recipe_and_plots(capsys, tmp_path
     assert [path.name for path in plots] == ["fit.png", "frontier.png", "isoflop.png", "residuals.png"]
     for path in plots:
         width, height = struct.unpack(">II", path.read_bytes()[16:24])
-        assert (width, height) == (1050, 675)
+        assert (width, height) == (1200, 705)
 
 
 def test_columns_for_bpb_flops_core_and_unique_tokens_are_read(capsys, tmp_path):

@@ -223,7 +223,7 @@ def test_a_sampled_run_reports_its_items_and_resumes_after_a_kill(bundle, tmp_pa
     assert 32 + 32 + 3 < sample_row["num_items"] < 423
     printed = " ".join(finished.stdout.split())
     assert f"Scored: {sample_row['num_items']} of 423 items ({sample_row['num_items'] / 423:.1%})." in printed
-    assert f"± {sample_row['half_width']:.4f}, at 95 %." in printed
+    assert f"± {sample_row['half_width']:.4f} (95%)." in printed
     assert f"items: {sample_row['num_items']} of 423 for ±0.05." in " ".join(finished.stderr.split())
     assert f"{sample_row['num_items']} of 423 items" in (tmp_path / "whole" / "report.html").read_text()
 
@@ -253,7 +253,7 @@ def test_sampled_runs_are_compared_on_the_items_that_both_scored(tmp_path, capsy
         RunFolder(tmp_path / name, overwrite=True).write(results, {"t": rows})
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json", str(tmp_path / "c.json")]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Compared: the 200 items that both have scored, of 300 and 300." in printed
+    assert "Compared: the 200 items that both runs scored, of 300 and 300." in printed
     (comparison,) = json.loads((tmp_path / "c.json").read_text())["comparisons"]
     # Of 200 items, a half and three quarters are correct; centered with a baseline of a half.
     assert [comparison["tasks"][0][key] for key in ("before", "after", "difference")] == [0.5, 0.75, 0.25]

@@ -1,4 +1,4 @@
-"""From any measure of a loss to all others, by hand and there and back."""
+"""Conversions of a loss between units, by hand and in round trips."""
 
 import math
 
@@ -10,24 +10,24 @@ from hf_core_bpb.errors import InputError
 from hf_core_bpb.metrics.conversions import QUANTITIES, quantities_of, sums_of
 
 
-def test_the_readme_s_example_in_every_measure():
-    found = quantities_of(sums_of("total nats", 3.5, 3, 5, 3))
+def test_the_example_of_the_readme_in_every_unit():
+    quantities = quantities_of(sums_of("total nats", 3.5, 3, 5, 3))
     bits = 3.5 / math.log(2)
-    assert found == pytest.approx(
+    assert quantities == pytest.approx(
         {
             "nats per token": 3.5 / 3, "bits per token": bits / 3, "perplexity per token": math.exp(3.5 / 3),
             "bits per byte": bits / 5, "perplexity per byte": 2 ** (bits / 5), "bits per character": bits / 3,
             "compression ratio": 40 / bits, "total nats": 3.5, "total bits": bits,
         }
     )  # fmt: skip
-    assert tuple(found) == QUANTITIES
+    assert tuple(quantities) == QUANTITIES
 
 
 @given(
     st.sampled_from(QUANTITIES), st.floats(1e-3, 20.0), st.integers(1, 10**6), st.integers(1, 10**6),
     st.integers(1, 10**6),
 )  # fmt: skip
-def test_every_measure_gives_the_sums_back(quantity, nats_per_byte, tokens, num_bytes, characters):
+def test_every_unit_converts_back_to_the_same_sums(quantity, nats_per_byte, tokens, num_bytes, characters):
     characters = min(characters, num_bytes)
     total = min(nats_per_byte * num_bytes, 600.0 * min(tokens, num_bytes))
     value = quantities_of(sums_of("total nats", total, tokens, num_bytes, characters))[quantity]
@@ -35,7 +35,7 @@ def test_every_measure_gives_the_sums_back(quantity, nats_per_byte, tokens, num_
     assert back.total_nats == pytest.approx(total, rel=1e-6, abs=1e-6)
 
 
-def test_counts_that_are_not_known_leave_out_what_needs_them():
+def test_quantities_that_need_an_unknown_count_are_left_out():
     assert list(quantities_of(sums_of("nats per token", 2.0, 10, None))) == [
         "nats per token", "bits per token", "perplexity per token", "total nats", "total bits",
     ]  # fmt: skip
@@ -50,11 +50,11 @@ def test_counts_that_are_not_known_leave_out_what_needs_them():
         (("perplexity per token", 0.5, 1, 1), "perplexity per token: expected a number of 1 or more, got 0.5"),
         (("compression ratio", 0.0, 1, 1), "compression ratio: expected a number above 0, got 0"),
         (("bits per byte", math.nan, 1, 1), "expected a number of 0 or more, got nan"),
-        (("bits per byte", 1.0, 1, None), "bytes: expected how many there are, as bits per byte says nothing without"),
+        (("bits per byte", 1.0, 1, None), "bytes: expected their number, which bits per byte needs, got none"),
         (("nats per token", 1.0, 0, 5), "tokens: expected 1 or more, got 0"),
-        (("total bits", 1.0, 1, 3, 4), r"characters: expected at most as many as bytes \(3\), got 4"),
+        (("total bits", 1.0, 1, 3, 4), r"characters: expected at most the number of bytes \(3\), got 4"),
     ],
 )
-def test_what_cannot_be_is_refused_in_words(arguments, message):
+def test_impossible_values_are_rejected(arguments, message):
     with pytest.raises(InputError, match=message):
         sums_of(*arguments)
