@@ -20,7 +20,7 @@ def rows_of(folder):
         if '"sums"' in line
     ]
     rows = [json.loads(line.partition(" ")[2]) for line in lines]
-    return [(row["stage"], number) for row in rows for number in row["sums"]], len(rows)
+    return [(row["requests"], index) for row in rows for index in row["sums"]], len(rows)
 
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
