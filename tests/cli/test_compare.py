@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hf_core_bpb.cli.main import main
-from hf_core_bpb.results.folder import write_results
+from hf_core_bpb.results.folder import RunFolder
 
 SIGNATURE = "core|limit:all|seeds:1234 in sequence|first:bos bpb|text:t|first:bos"
 
@@ -25,7 +25,7 @@ def write_run(folder, name, correct, nats, signature=SIGNATURE):
     }
     rows = [{"index": i, "gold": 0, "correct": bool(value)} for i, value in enumerate(correct)]
     documents = [{"index": i, "nats": n, "bytes": 100 // len(nats)} for i, n in enumerate(nats)]
-    write_results(folder, results, {"piqa": rows, "bpb-notes": documents})
+    RunFolder(folder, overwrite=True).write(results, {"piqa": rows, "bpb-notes": documents})
     return str(folder)
 
 

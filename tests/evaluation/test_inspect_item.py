@@ -59,7 +59,7 @@ def test_the_command_shows_an_item_of_the_demo(capsys):
         (["piqa", "--limit", "3"], "--limit: expected --index with it, got none"),
         (["piqa", "--protocol", "dclm"], "--protocol: expected --index with it, got none"),
         (["piqa", "--index", "0", "--revision", "x"], "--revision: expected --model with it, got none"),
-        (["piqa", "--index", "77"], "`index`: expected 0 to 5 in piqa, got 77"),
+        (["piqa", "--index", "77"], "--index: expected 0 to 5 in piqa, got 77"),
         (["nope", "--index", "0"], "nope"),
     ],
 )

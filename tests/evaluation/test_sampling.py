@@ -234,7 +234,7 @@ def test_a_sampled_run_reports_its_items_and_resumes_after_a_kill(bundle, tmp_pa
     process.wait()
     finished = run_command(*arguments, "--precision", "0.1", "--output", str(tmp_path / "killed"))
     assert finished.returncode == 2
-    assert "got another: precision 0.05, now 0.1" in finished.stderr
+    assert "unfinished run (precision 0.05, now 0.1)" in finished.stderr
     two = ("torchrun", "--nproc_per_node", "2")
     finished = run_command(*arguments, "--output", str(tmp_path / "killed"), launcher=two, **ONE_THREAD)
     assert finished.returncode == 0, finished.stderr
@@ -280,12 +280,12 @@ def test_the_callback_samples_items_in_the_same_order_every_time(bundle, tokeniz
 
 @pytest.mark.parametrize("precision", [0, -0.1, 1, float("nan")])
 def test_a_precision_outside_zero_to_one_is_rejected(bundle, tokenizer, precision):
-    with pytest.raises(InputError, match="--precision: expected half an interval of CORE, above 0 and below 1, got"):
+    with pytest.raises(InputError, match="`precision`: expected a half-width above 0 and below 1, got"):
         evaluate_core(build_tiny_model(), tokenizer, precision=precision, **options(bundle))
 
 
 def test_a_precision_without_core_is_rejected(capsys):
     assert main(["--eval", "bpb", "--precision", "0.1"]) == 2
-    assert "--precision: expected --eval to hold core, got --eval bpb" in capsys.readouterr().err
+    assert "--precision: expected --eval to contain core, got --eval bpb" in capsys.readouterr().err
     with pytest.raises(InputError, match="expected core_every with core_precision, got none"):
         CoreBpbCallback(core_precision=0.1)

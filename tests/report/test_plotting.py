@@ -30,7 +30,7 @@ from hf_core_bpb.results.saved import SavedRun, read_run
 from hf_core_bpb.scaling.curves import fit_frontier, fit_isoflops
 from hf_core_bpb.scaling.fit import fit_parametric
 from hf_core_bpb.scaling.laws import find_rule
-from hf_core_bpb.scaling.plan import Request, make_plan
+from hf_core_bpb.scaling.plan import PlanInputs, make_plan
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_many_documents_are_thinned_out():
 
 def test_loss_figure_marks_the_plan_at_its_loss():
     law = find_rule("besiroglu-2024")
-    plan = make_plan(Request(flops=1e20, parameters=2e9), law)
+    plan = make_plan(PlanInputs(flops=1e20, parameters=2e9), law)
     (axes,) = loss_figure(law, plan).axes
     (point,) = [line for line in axes.lines if line.get_marker() == "o"]
     assert point.get_xydata().tolist() == [[plan.parameters, law.loss(plan.parameters, plan.tokens)]]
@@ -219,7 +219,7 @@ def test_loss_figure_marks_the_plan_at_its_loss():
 
 def test_loss_figure_names_the_budgets_of_its_curves():
     law = find_rule("besiroglu-2024")
-    (axes,) = loss_figure(law, make_plan(Request(flops=1e20), law)).axes
+    (axes,) = loss_figure(law, make_plan(PlanInputs(flops=1e20), law)).axes
     assert texts_of(axes) == ["1e19 FLOPs", "1e21 FLOPs", "1e20 FLOPs"]
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from hf_core_bpb.evaluation.inspect_item import inspect_item
-from hf_core_bpb.evaluation.resolve import DEMO_MODEL, plan_core
+from hf_core_bpb.evaluation.options import CoreOptions
+from hf_core_bpb.evaluation.resolve import resolve_core
 from hf_core_bpb.models.loading import ModelOptions, load_language_model
 
 
@@ -46,11 +47,11 @@ def test_documents_are_listed_by_falling_bits_per_byte(rows):
 @pytest.fixture(scope="module")
 def lengths():
     """The longest option in tokens of every item of the tasks with the longest prompts."""
-    lm = load_language_model(ModelOptions(str(DEMO_MODEL)), torch.device("cpu"), None)
+    lm = load_language_model(ModelOptions(), torch.device("cpu"), None)
     return {
         (task, index): max(
             option.num_context_tokens + len(option.tokens)
-            for option in inspect_item(lm, plan_core(tasks=[task], source="demo"), index).options
+            for option in inspect_item(lm, resolve_core(CoreOptions(tasks=[task], source="demo")), index).options
         )
         for task in ("boolq", "squad", "hellaswag", "arc_challenge")
         for index in range(6)
