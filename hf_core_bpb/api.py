@@ -51,7 +51,7 @@ def bits_per_byte(
     return results["texts"]
 
 
-def evaluate_core(
+def evaluate_core(  # noqa: PLR0913 - the options of the command, each a keyword
     model: torch.nn.Module,
     tokenizer: Tokenizer,
     suite: str = "core-11",

@@ -46,3 +46,42 @@ def subjects(pytestconfig):
 
 def test_commit_subjects_are_short(subjects):
     assert [subject for subject in subjects if len(subject) > MAX_SUBJECT_LENGTH] == []
+
+
+def modules(package):
+    """Yield each module's path within the package, and its syntax tree."""
+    for path in sorted(package.rglob("*.py")):
+        yield path.relative_to(package), ast.parse(path.read_text())
+
+
+def strings(tree):
+    """Yield the string constants of a module, without docstrings."""
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+# A reader of the library's errors may have called a function: they name an option as Python does, max_length.
+
+
+def test_only_the_command_has_strings_that_begin_with_dashes(package):
+    # YAML's --- is no option.
+    pattern = re.compile(r"[\"']--(?!-)")
+    paths = [path.relative_to(package) for path in sorted(package.rglob("*.py")) if pattern.search(path.read_text())]
+    assert [path for path in paths if path.parts[0] != "cli"] == []
+
+
+def test_only_the_command_names_options_with_dashes_inside_strings(package):
+    found = [
+        f"{path}:{line}: {text}"
+        for path, tree in modules(package)
+        if path.parts[0] != "cli"
+        for line, text in strings(tree)
+        if re.search(r"[\s(]--[a-z]", text) and "var(--" not in text
+    ]
+    assert found == []
