@@ -117,7 +117,7 @@ def torn_run(folder):
 @pytest.mark.parametrize(
     ("write_second", "message"),
     [
-        (lambda _: None, "expected the output folder of a finished run"),
+        (lambda _: None, "not the output folder of a finished run"),
         (torn_run, "piqa.jsonl, line 1: expected a row with index, correct"),
         (
             lambda folder: write_run(folder, "two", [1, 0] * 4, [5.0] * 5),

@@ -208,9 +208,9 @@ print(json.dumps([bpb.compute(), core.compute()]))
         ({"predictions": ["text"], "model": object()}, "expected model and tokenizer in memory, got model without one"),
         ({"predictions": ["text"], "model_id": "m", "mdoel": 1}, "bpb: expected keywords of .*; got mdoel"),
         ({"predictions": ["text"], "model_id": "absent/model"}, "`model`: expected a causal language model"),
-        ({"predictions": ROWS, "model_id": "tiny"}, "expected no model_id with rows of nats and bytes"),
+        ({"predictions": ROWS, "model_id": "tiny"}, "rows of nats and bytes need no model_id"),
         ({"predictions": 5}, "predictions: expected a list, got int"),
-        ({"predictions": ["\ud800"], "model_id": "tiny"}, r"predictions\[0\]: expected text that UTF-8 can write"),
+        ({"predictions": ["\ud800"], "model_id": "tiny"}, r"predictions\[0\]: expected text that UTF-8 can encode"),
         ({"predictions": [{"nats": 1.0, "bytes": 2**63}]}, "expected bytes to be a whole number"),
         ({"predictions": [{"nats": 1.0, "bytes": 2, "characters": 3}]}, "at most as many characters as bytes, got 3"),
         ({"predictions": ROWS, "nats": [1.0]}, "expected predictions or columns of sums, got both"),
@@ -218,7 +218,7 @@ print(json.dumps([bpb.compute(), core.compute()]))
         ({"predictions": [{"nats": -1.0, "bytes": 1}]}, "expected nats to be a finite number of 0 or more, got -1.0"),
         ({"predictions": [{"nats": math.nan, "bytes": 1}]}, "expected nats to be a finite number .*, got nan"),
         ({"predictions": [{"nats": 1.0, "bytes": 1.5}]}, "expected bytes to be a whole number of 0 or more, got 1.5"),
-        ({"predictions": [{"nats": 1.0, "bytes": 0}]}, "expected a byte or more in all rows together, got 0"),
+        ({"predictions": [{"nats": 1.0, "bytes": 0}]}, "expected one or more bytes in all rows together, got 0"),
         ({"nats": [1.0, 2.0], "bytes": [3]}, "expected columns of one length, got 2 nats, 1 bytes"),
     ],
 )  # fmt: skip
@@ -236,7 +236,7 @@ def test_added_texts_remain_after_a_failed_computation(bpb, hub, monkeypatch):
     bpb.add_batch(predictions=["The river ran to the sea."])
     for options, message in (
         ({"model_id": "tiny", "max_length": 10**9}, "`max_length`: expected at most the model's"),
-        ({"model_id": "tiny", "stride": -3}, "expected stride to be a whole number of 1 or more, got -3"),
+        ({"model_id": "tiny", "stride": -3}, "`stride`: expected a whole number of tokens, 1 or more, got -3"),
         ({"model_id": "tiny", "dtype": "bananas"}, "expected dtype to be one of auto, .* got 'bananas'"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -314,7 +314,7 @@ def test_a_metric_computes_on_the_calling_process_alone(tmp_path, hub):
 
 def test_sums_cannot_be_added_to_texts(bpb):
     bpb.add_batch(predictions=["text"])
-    with pytest.raises(ValueError, match="expected texts, as they were before, got sums"):
+    with pytest.raises(ValueError, match="expected texts, as before, got sums"):
         bpb.add_batch(predictions=ROWS)
 
 
@@ -322,7 +322,7 @@ def test_texts_cannot_be_added_in_several_processes(tmp_path):
     two = evaluate.load(
         hf_core_bpb.metric_path("bpb"), num_process=2, process_id=0, experiment_id="x", cache_dir=str(tmp_path)
     )
-    with pytest.raises(ValueError, match="expected sums .* in several processes"):
+    with pytest.raises(ValueError, match="expected sums .* under several processes"):
         two.add_batch(predictions=["text"])
 
 
@@ -365,7 +365,7 @@ def test_core_of_a_model_equals_evaluate_core(core, hub):
         ({}, "core: expected one of answers, accuracies, a model; got none"),
         ({"predictions": [], "references": []}, "expected as many of each, one or more, got 0 and 0"),
         ({"predictions": [1]}, "expected answers by task in both, or two lists, got NoneType"),
-        ({"predictions": [None], "references": [{"task": "piqa", "answer": 0}]}, "expected an option"),
+        ({"predictions": [None], "references": [{"task": "piqa", "answer": 0}]}, "expected the index of an option"),
         ({"predictions": [1], "references": [0]}, r"references\[0\]: expected a task and an answer, got 0"),
         ({"predictions": {"piqa": [1]}, "references": {"piqa": [1, 0]}}, "piqa: expected as many .* got 1 and 2"),
         ({"predictions": {"piqa": [1]}, "references": {"boolq": [1]}}, "the same tasks, got boolq, piqa in one"),
@@ -373,11 +373,11 @@ def test_core_of_a_model_equals_evaluate_core(core, hub):
         ({"accuracies": {"piqa": 71.2}}, "expected fractions from 0 to 1, got 71.2 for piqa"),
         ({"accuracies": {"piqa": None}}, "expected fractions from 0 to 1, got None for piqa"),
         ({"predictions": {"piqa": "20"}, "references": {"piqa": [1]}}, "piqa: expected answers .* got str"),
-        ({"predictions": {"piqa": [True]}, "references": {"piqa": [1]}}, "expected an option's place .* got True"),
-        ({"predictions": {"piqa": [1]}, "references": {"piqa": [1]}, "limit": 5}, "no limit without a model"),
+        ({"predictions": {"piqa": [True]}, "references": {"piqa": [1]}}, "expected the index of an option .* got True"),
+        ({"predictions": {"piqa": [1]}, "references": {"piqa": [1]}, "limit": 5}, "limit would change nothing"),
         ({"accuracies": [0.5]}, "accuracies: expected fractions by task, got a list"),
         ({"accuracies": {"piqa": 0.5}, "baselines": "v3"}, "baselines: expected one of v1, v2, got 'v3'"),
-        ({"accuracies": {"piqa": 0.5}, "limit": 3}, "core: expected no limit without a model, got them"),
+        ({"accuracies": {"piqa": 0.5}, "limit": 3}, "core: without a model, limit would change nothing"),
         ({"accuracies": {"piqa": 0.5}, "acuracies": {}}, "core: expected keywords of .*; got acuracies"),
         ({"model_id": "tiny", "suite": "core-12"}, "expected one of core-11, core-22"),
     ],

@@ -287,5 +287,5 @@ def test_a_precision_outside_zero_to_one_is_rejected(bundle, tokenizer, precisio
 def test_a_precision_without_core_is_rejected(capsys):
     assert main(["--eval", "bpb", "--precision", "0.1"]) == 2
     assert "--precision: expected --eval to contain core, got --eval bpb" in capsys.readouterr().err
-    with pytest.raises(InputError, match="expected core_every with core_precision, got none"):
+    with pytest.raises(InputError, match="`core_precision`: expected `core_every` with it, got none"):
         CoreBpbCallback(core_precision=0.1)

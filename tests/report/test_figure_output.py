@@ -79,6 +79,7 @@ def test_names_in_any_script_are_drawn_without_warnings():
         assert ">海</text>" in inline_svg(make_figure("海"), "label", "x")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statements",
     ["import hf_core_bpb", "from hf_core_bpb.cli.main import main; sys.argv = ['x', '--help']; run(main)"],
@@ -99,6 +100,7 @@ assert "matplotlib" not in sys.modules
     assert finished.returncode == 0, finished.stderr
 
 
+@pytest.mark.slow
 def test_figures_do_not_need_pyplot():
     script = """
 import sys

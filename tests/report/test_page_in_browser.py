@@ -9,6 +9,8 @@ from hf_core_bpb.report.html import render_page
 from hf_core_bpb.results.saved import read_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow
+
 MARKUP = "<script>alert('x')</script>"
 
 

@@ -64,7 +64,7 @@ def test_a_folder_for_charts_that_cannot_be_written_is_rejected(demo_run, tmp_pa
     (tmp_path / "file").touch()
     arguments = ["--output", str(tmp_path / "x.html"), "--png", str(tmp_path / "file")]
     assert main(["report", str(demo_run), *arguments]) == 2
-    assert "--png: expected a folder that can be written, got" in capsys.readouterr().err
+    assert "--png: expected a writable folder, got" in capsys.readouterr().err
 
 
 def cut_samples(folder):
@@ -95,9 +95,9 @@ def remove_interval(folder):
     ("damage", "message"),
     [
         (remove_results, "of a finished run"),
-        (cut_samples, "piqa: samples of other items than those of results.json"),
-        (change_nats, "scripts: samples whose nats are not those of results.json"),
-        (change_bytes, "scripts: samples whose bytes are not those of results.json"),
+        (cut_samples, "piqa: the samples are not the items of results.json"),
+        (change_nats, "scripts: the nats of the samples do not add up to those of results.json"),
+        (change_bytes, "scripts: the bytes of the samples do not add up to those of results.json"),
         (remove_interval, "'ci95' is missing"),
     ],
 )

@@ -20,6 +20,7 @@ def tracked_run(tmp_path_factory):
     return folder, json.loads((folder / "results.json").read_text())
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_numbers_of_a_run(tracked_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -39,7 +39,7 @@ def test_the_last_counts_that_were_logged_are_taken(tmp_path):
         assert find_trained(state, None, PARAMETERS).flops == 6 * 80 * 9
 
 
-def test_nothing_is_known_where_nothing_was_left(tmp_path):
+def test_training_is_unknown_without_a_valid_state_file(tmp_path):
     assert find_trained(tmp_path, None, PARAMETERS) is None
     for text in ("{", "[]", '{"log_history": 3}', '{"log_history": [3]}', '{"log_history": [{"loss": 1}]}', "\udcff"):
         (tmp_path / "trainer_state.json").write_bytes(text.encode(errors="surrogateescape"))
@@ -67,6 +67,6 @@ def test_a_checkpoint_of_a_training_with_the_callback_carries_its_tokens_into_th
     ("given", "message"),
     [("0", "above 0 and below 1e+18, got 0"), ("1e300", "got 1e+300"), ("many", "expected a number such as")],
 )
-def test_tokens_that_are_none_are_refused(capsys, given, message):
-    assert main(["trained_on", given]) == 2
+def test_invalid_training_tokens_are_rejected(capsys, given, message):
+    assert main(["--trained-on", given]) == 2
     assert message in capsys.readouterr().err

@@ -91,8 +91,8 @@ MUTANTS = (
     Mutant(
         "nanochat: the item is among its own shots",
         "protocols/nanochat.py",
-        "i if i < index else i + 1",
-        "i",
+        "number if number < index else number + 1",
+        "number",
         PROTOCOLS,
     ),
     Mutant(
@@ -140,7 +140,7 @@ MUTANTS = (
     Mutant(
         "token bytes: special tokens have the bytes of their names",
         "tokenization/token_bytes.py",
-        "        num_bytes_V[number] = 0\n",
+        "        num_bytes_V[token_id] = 0\n",
         "",
         TOKENIZATION,
     ),
@@ -161,8 +161,8 @@ MUTANTS = (
     Mutant(
         "first token: a document begins without BOS",
         "tokenization/windows.py",
-        "front = np.array([] if first is None else [first], dtype=np.int32)",
-        "front = np.array([], dtype=np.int32)",
+        "prefix = np.array([] if first is None else [first], dtype=np.int32)",
+        "prefix = np.array([], dtype=np.int32)",
         (*TOKENIZATION, "tests/evaluation/test_golden_demo.py"),
     ),
     Mutant(
