@@ -12,7 +12,7 @@ from hf_core_bpb.errors import NonFiniteError
 from hf_core_bpb.models.inspect import accepts, device_of, dtype_of
 from hf_core_bpb.scoring.head import Head, HeadedModel
 from hf_core_bpb.scoring.jobs import Job
-from hf_core_bpb.scoring.layout import Block, Reads, lay_out
+from hf_core_bpb.scoring.layout import Block, Layout, lay_out
 from hf_core_bpb.scoring.masks import tree_mask
 from hf_core_bpb.scoring.trie import Trie
 from hf_core_bpb.types import Request, Scored
@@ -39,32 +39,17 @@ class Forward:
         nats_N = np.full(layout.num_losses, np.nan)
         greedy_N = np.zeros(layout.num_losses, dtype=bool)
         cache: Any = None
-        if layout.prefixes is not None:
-            cache = self._run_block(layout.prefixes, self._inputs_of_prefixes(layout.prefixes), nats_N, greedy_N)
-            if cache is None:
-                raise TypeError("the model returned no cache")
-        for index, block in enumerate(layout.steps):
-            inputs: dict[str, Any] = {"use_cache": False}
-            if cache is not None:
-                is_last = index == len(layout.steps) - 1
-                step_cache = cache if is_last else copy.deepcopy(cache)
-                if not np.array_equal(block.prefix_B, np.arange(len(job.prefixes))):
-                    step_cache.reorder_cache(torch.from_numpy(block.prefix_B).to(self.device))
-                inputs = {self.cache_name: step_cache, "use_cache": True}
-            self._run_block(block, inputs | self._inputs_of_step(block, job.depth), nats_N, greedy_N)
-        sums = {}
-        for index, (begin, end) in layout.loss_ranges.items():
-            request = requests[index]
-            sums[index] = Scored(
-                total_nats=float(nats_N[begin:end].sum()),
-                num_tokens=request.end - request.start,
-                num_bytes=request.num_bytes,
-                greedy=bool(greedy_N[begin:end].all()),
-            )
-        non_finite = tuple(sorted(index for index, scored in sums.items() if not np.isfinite(scored.total_nats)))
-        if non_finite:
-            raise NonFiniteError("", non_finite, len(sums))
-        return sums
+        for block in [*([layout.prefixes] if layout.prefixes is not None else []), *layout.steps]:
+            inputs = self._inputs(block, layout, job, cache)
+            keep_BxT, logit_rows_M, targets_M, indices_M = _select(block)
+            chunks, block_cache = self.headed(self._tensor(block.ids_BxT), self._tensor(keep_BxT), **inputs)
+            if len(indices_M):
+                nats_N[indices_M], greedy_N[indices_M] = read_losses(chunks, logit_rows_M, targets_M)
+            if block is layout.prefixes:
+                if block_cache is None:
+                    raise TypeError("the model returned no cache")
+                cache = block_cache
+        return _sums(layout, requests, nats_N, greedy_N)
 
     def losses(
         self, ids_BxT: Array, targets_BxT: Array, keep_BxT: Array, **inputs: torch.Tensor
@@ -77,19 +62,15 @@ class Forward:
         chunks, _ = self.headed(ids, keep, use_cache=False, **inputs)
         return read_losses(chunks, np.arange(int(keep_BxT.sum())), targets_BxT[keep_BxT])
 
-    def _run_block(self, block: Block, inputs: dict[str, Any], nats_N: Array, greedy_N: Array) -> Any:
-        """Fill in the losses of a block and return the model's cache."""
-        keep_BxT = np.zeros(block.ids_BxT.shape, dtype=bool)
-        rows, columns, targets, loss_indices = _concatenate(block.reads)
-        keep_BxT[rows, columns] = True
-        chunks, cache = self.headed(self._tensor(block.ids_BxT), self._tensor(keep_BxT), **inputs)
-        logit_rows_BxT = np.cumsum(keep_BxT).reshape(keep_BxT.shape) - 1
-        logit_rows_M = logit_rows_BxT[rows, columns]
-        order = np.argsort(logit_rows_M, kind="stable")
-        if len(order):
-            indices = loss_indices[order]
-            nats_N[indices], greedy_N[indices] = read_losses(chunks, logit_rows_M[order], targets[order])
-        return cache
+    def _inputs(self, block: Block, layout: Layout, job: Job, cache: Any) -> dict[str, Any]:
+        if block is layout.prefixes:
+            return self._inputs_of_prefixes(block)
+        if cache is None:
+            return {"use_cache": False} | self._inputs_of_step(block, job.depth)
+        step_cache = cache if block is layout.steps[-1] else copy.deepcopy(cache)
+        if not np.array_equal(block.prefix_B, np.arange(len(job.prefixes))):
+            step_cache.reorder_cache(torch.from_numpy(block.prefix_B).to(self.device))
+        return {self.cache_name: step_cache, "use_cache": True} | self._inputs_of_step(block, job.depth)
 
     def _inputs_of_prefixes(self, block: Block) -> dict[str, Any]:
         inputs: dict[str, Any] = {"use_cache": True, **self._positions(block)}
@@ -127,10 +108,37 @@ class Forward:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
 
-def _concatenate(reads: Reads) -> tuple[Array, Array, Array, Array]:
+def _select(block: Block) -> tuple[Array, Array, Array, Array]:
+    """Return the positions (B, T) whose logits are needed, and the row of logits, target and index of each loss.
+
+    Rows of logits ascend.
+    """
+    reads = block.reads
     parts = (reads.rows, reads.columns, reads.targets, reads.loss_indices)
     rows, columns, targets, loss_indices = (np.concatenate([np.zeros(0, dtype=np.int64), *arrays]) for arrays in parts)
-    return rows, columns, targets, loss_indices
+    keep_BxT = np.zeros(block.ids_BxT.shape, dtype=bool)
+    keep_BxT[rows, columns] = True
+    logit_rows_BxT = np.cumsum(keep_BxT).reshape(keep_BxT.shape) - 1
+    logit_rows_M = logit_rows_BxT[rows, columns]
+    order = np.argsort(logit_rows_M, kind="stable")
+    return keep_BxT, logit_rows_M[order], targets[order], loss_indices[order]
+
+
+def _sums(layout: Layout, requests: Sequence[Request], nats_N: Array, greedy_N: Array) -> dict[int, Scored]:
+    """Return the sums of every request by index; raises NonFiniteError for losses of NaN or infinity."""
+    sums = {}
+    for index, (begin, end) in layout.loss_ranges.items():
+        request = requests[index]
+        sums[index] = Scored(
+            total_nats=float(nats_N[begin:end].sum()),
+            num_tokens=request.end - request.start,
+            num_bytes=request.num_bytes,
+            greedy=bool(greedy_N[begin:end].all()),
+        )
+    non_finite = tuple(sorted(index for index, scored in sums.items() if not np.isfinite(scored.total_nats)))
+    if non_finite:
+        raise NonFiniteError("", non_finite, len(sums))
+    return sums
 
 
 def read_losses(

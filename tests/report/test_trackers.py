@@ -35,6 +35,7 @@ def test_tensorboard_has_the_numbers_of_a_run(tracked_run):
     assert values["eval_bpb/python-reference"] == pytest.approx(results["bpb"]["python-reference"]["bpb"])
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_signature_of_a_run(tracked_run):
     folder, results = tracked_run
     (hparams,) = (folder / "tensorboard").rglob("hparams.yml")
