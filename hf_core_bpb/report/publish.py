@@ -84,7 +84,7 @@ def _hub_errors(repo: str) -> Iterator[None]:
     except InputError:
         raise
     except (RepositoryNotFoundError, HFValidationError):
-        raise InputError(f"repo: expected a model repository that can be read, got {repo!r}") from None
+        raise InputError(f"`repo`: expected a model repository that can be read, got {repo!r}") from None
     except Exception as error:  # an unreachable Hub raises errors of several HTTP libraries
         raise RunError(f"publish: the request to the Hub failed: {reason(error)}") from None
 

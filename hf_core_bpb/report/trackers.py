@@ -17,11 +17,11 @@ def check_trackers(names: Sequence[str]) -> None:
     """Raise InputError for unknown trackers and for trackers that are not installed."""
     for name in names:
         if name not in TRACKERS:
-            raise InputError(f"report_to: expected names of {', '.join(TRACKERS)}, got {name!r}")
+            raise InputError(f"`report_to`: expected names of {', '.join(TRACKERS)}, got {name!r}")
         spec = find_spec(name)
         # A folder with the tracker's name in the working directory has a spec without origin.
         if spec is None or spec.origin is None:
-            raise InputError(f"report_to: {name} is not installed: pip install {name}")
+            raise InputError(f"`report_to`: {name} is not installed: pip install {name}")
 
 
 def track(names: Sequence[str], folder: Path, run_name: str, results: Mapping[str, Any]) -> None:
@@ -41,7 +41,7 @@ def track(names: Sequence[str], folder: Path, run_name: str, results: Mapping[st
             tracker.log(numbers(results), step=0)
             tracker.finish()
         except Exception as error:
-            raise RunError(f"report_to: {name} failed: {reason(error)}. The results are in {folder}.") from error
+            raise RunError(f"`report_to`: {name} failed: {reason(error)}. The results are in {folder}.") from error
 
 
 def numbers(results: Mapping[str, Any]) -> dict[str, float]:

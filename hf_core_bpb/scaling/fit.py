@@ -98,7 +98,7 @@ def _check_options(budgets: Sequence[float], seed: int) -> None:
         if not 1e-3 < flops < 1e40:
             raise InputError(f"budgets: expected FLOPs above 0 and below 1e40, got {flops}")
     if seed < 0:
-        raise InputError(f"seed: expected 0 or more, got {seed}")
+        raise InputError(f"`seed`: expected 0 or more, got {seed}")
 
 
 def _highest_losses(runs: Sequence[Run], count: int) -> tuple[int, ...]:
@@ -106,7 +106,7 @@ def _highest_losses(runs: Sequence[Run], count: int) -> tuple[int, ...]:
     check_runs(runs)
     if not 0 <= count <= len(runs) - FEWEST_RUNS:
         raise InputError(
-            f"drop_highest: expected 0 to {len(runs) - FEWEST_RUNS} of {len(runs)} runs, as a fit needs "
+            f"`drop_highest`: expected 0 to {len(runs) - FEWEST_RUNS} of {len(runs)} runs, as a fit needs "
             f"{FEWEST_RUNS}, got {count}"
         )
     order = sorted(range(len(runs)), key=lambda i: -runs[i].loss)

@@ -91,7 +91,7 @@ def _check_curve(steps: Sequence[int], losses: Sequence[float], final_step: int)
     if not all(math.isfinite(loss) and loss > 0 for loss in losses):
         raise InputError("losses: expected finite losses above 0")
     if final_step > _MOST_STEPS:
-        raise InputError(f"final_step: expected at most {_MOST_STEPS:,}, got {final_step:,}")
+        raise InputError(f"`final_step`: expected at most {_MOST_STEPS:,}, got {final_step:,}")
 
 
 def _check_enough(num_points: int) -> None:

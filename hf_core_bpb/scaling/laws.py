@@ -211,5 +211,5 @@ def find_rule(name: str) -> Law | FixedRatio:
     """Return the law or ratio with this name. Raises InputError for an unknown name."""
     rules = LAWS | RATIOS
     if name not in rules:
-        raise InputError(f"law: expected one of {', '.join(rules)}, got {name!r}")
+        raise InputError(f"`law`: expected one of {', '.join(rules)}, got {name!r}")
     return rules[name]

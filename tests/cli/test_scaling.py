@@ -47,7 +47,7 @@ def test_a_plan_with_repeated_tokens_prints_their_value_in_unique_tokens(capsys)
         (["plan", "--flops", "-1"], "flops: expected a number above 0 and below 1e40, got -1.0"),
         (["plan", "--flops", "1e300"], "flops: expected a number above 0 and below 1e40, got 1e+300"),
         (["plan", "--flops", "1e20", "--unique-tokens", "0"], "unique_tokens: expected a number above 0, got 0.0"),
-        (["plan", "--flops", "1e20", "--law", "unknown"], "law: expected one of besiroglu-2024, hoffmann-2022"),
+        (["plan", "--flops", "1e20", "--law", "unknown"], "--law: expected one of besiroglu-2024, hoffmann-2022"),
         (["plan", "--flops", "1e20", "--tokens-per-step", "0"], "--tokens-per-step: expected 1 or more, got 0"),
         (["fit", "absent.csv"], "no such file: absent.csv"),
         (["forecast", "absent.csv", "--final-step", "9"], "no such file: absent.csv"),

@@ -256,7 +256,7 @@ def test_an_unreachable_hub_is_one_line(run):
 def test_a_repository_that_does_not_exist_is_rejected(hub, run, repo):
     finished = run_command("publish", str(run), "--repo", repo)
     assert finished.returncode == 2
-    assert f"repo: expected a model repository that can be read, got '{repo}'" in finished.stderr
+    assert f"--repo: expected a model repository that can be read, got '{repo}'" in finished.stderr
     assert "Traceback" not in finished.stderr
 
 

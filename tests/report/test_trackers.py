@@ -43,13 +43,13 @@ def test_tensorboard_has_the_signature_of_a_run(tracked_run):
 
 
 def test_an_unknown_tracker_is_rejected():
-    with pytest.raises(InputError, match="report_to: expected names of tensorboard, wandb, trackio, got 'mlflow'"):
+    with pytest.raises(InputError, match="`report_to`: expected names of tensorboard, wandb, trackio, got 'mlflow'"):
         check_trackers(["mlflow"])
 
 
 def test_a_tracker_that_is_not_installed_is_rejected(monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
-    with pytest.raises(InputError, match="report_to: wandb is not installed: pip install wandb"):
+    with pytest.raises(InputError, match="`report_to`: wandb is not installed: pip install wandb"):
         check_trackers(["wandb"])
 
 
@@ -58,6 +58,6 @@ def test_a_failure_of_a_tracker_names_the_folder_of_the_results(tmp_path, monkey
         raise ValueError("no such run")
 
     monkeypatch.setitem(trackers.LOGGER_TYPE_TO_CLASS, "trackio", fail)
-    message = f"report_to: trackio failed: no such run. The results are in {tmp_path}."
+    message = f"`report_to`: trackio failed: no such run. The results are in {tmp_path}."
     with pytest.raises(RunError, match=message):
         track(["trackio"], tmp_path, "m", {})

@@ -92,10 +92,10 @@ def test_runs_that_no_law_can_be_fitted_to_are_rejected(runs, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"drop_highest": 44}, "drop_highest: expected 0 to 39 of 45 runs, as a fit needs 6, got 44"),
-        ({"drop_highest": -1}, "drop_highest: expected 0 to 39 of 45 runs"),
+        ({"drop_highest": 44}, "`drop_highest`: expected 0 to 39 of 45 runs, as a fit needs 6, got 44"),
+        ({"drop_highest": -1}, "`drop_highest`: expected 0 to 39 of 45 runs"),
         ({"budgets": [-3.0]}, "budgets: expected FLOPs above 0 and below 1e40, got -3.0"),
-        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+        ({"seed": -1}, "`seed`: expected 0 or more, got -1"),
     ],
 )
 def test_invalid_options_of_a_fit_are_rejected(options, message):

@@ -123,7 +123,7 @@ def test_a_plan_outside_the_fitted_budgets_is_extrapolated():
 
 
 def test_an_unknown_law_is_rejected():
-    with pytest.raises(InputError, match="law: expected one of besiroglu-2024"):
+    with pytest.raises(InputError, match="`law`: expected one of besiroglu-2024"):
         find_rule("kaplan")
 
 
