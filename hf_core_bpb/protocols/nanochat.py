@@ -4,9 +4,8 @@ import random
 from collections.abc import Sequence
 from functools import cache
 
-from jinja2 import Template
+from jinja2 import StrictUndefined, Template
 
-from hf_core_bpb.data.templates import environment
 from hf_core_bpb.protocols.item_batch import ItemBatch
 from hf_core_bpb.protocols.spans import option_requests
 from hf_core_bpb.tokenization.encode import Tokenizer, encode
@@ -24,7 +23,8 @@ _LAYOUT = (
 
 @cache
 def _layout() -> Template:
-    return environment().from_string(_LAYOUT)
+    layout: Template = Template(_LAYOUT, undefined=StrictUndefined)
+    return layout
 
 
 def select_items(kind: Kind, examples: Sequence[Example], limit: int | None) -> list[Example]:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from jinja2 import StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
-from hf_core_bpb.data.sandbox.functions import FILTERS, METHODS, TESTS
-from hf_core_bpb.data.templates import compile_text, compile_value, without_section_marks
+from hf_core_bpb.data.sandbox import FILTERS, METHODS, TESTS
+from hf_core_bpb.data.section_marks import without_section_marks
+from hf_core_bpb.data.templates import compile_text, compile_value
 from hf_core_bpb.errors import InputError
 
 NESTED = []
