@@ -19,8 +19,7 @@ from hf_core_bpb.data.section_marks import without_section_marks
 
 # docs/templates.md lists these limits and names. Sizes and work are in characters.
 MAX_SOURCE, MAX_SIZE, MAX_WORK = 4_000, 500_000, 10_000_000
-MAX_NESTING, MAX_BITS, MAX_ARGUMENT = 30, 4_096, 100
-_ITEM, _STEP = 10, 50
+MAX_NESTING, MAX_BITS, MAX_ARGUMENT, ITEM, STEP = 30, 4_096, 100, 10, 50
 FILTERS = """abs capitalize count d default dictsort first float int items join last length list lower map max min
     reject rejectattr replace reverse round select selectattr sort string sum title trim upper
     without_section_marks""".split()
@@ -67,7 +66,7 @@ def _size_of(value: Any) -> int:
     if isinstance(value, str):
         size = len(value)
     elif isinstance(value, list | tuple | range):
-        size = _limit(_ITEM * len(value))
+        size = _limit(ITEM * len(value))
         for part in () if isinstance(value, range) else value:
             size = _limit(size + _size_of(part))
     elif isinstance(value, int):
@@ -110,7 +109,7 @@ class _Rendering(Context):
         if hasattr(value, "__next__"):
             return map(self.count, value)
         size = _size_of(list(value) if issubclass(type(value), MappingView) else value)
-        self.work = _limit(self.work + _STEP + also + size, MAX_WORK, "characters read and made")
+        self.work = _limit(self.work + STEP + also + size, MAX_WORK, "characters read and made")
         return value
 
 
@@ -138,8 +137,7 @@ def _step(name: str, function: Any) -> Callable[..., Any]:
         elif name in _OF_NUMBERS:
             value = _check_type(value, "a number", *_NUMBERS)
         elif name in _OF_ITEMS and value:
-            # Each part of an attribute's path is a step.
-            also = sum(map(_size_of, arguments)) + _STEP * sum(map(str(arguments).count, ".,"))
+            also = sum(map(_size_of, arguments)) + STEP * sum(map(str(arguments).count, ".,"))  # `attribute` is a path
             value = map(partial(context.count, also=also), value)
         if passed is not None:
             args = (value, *args)
@@ -189,7 +187,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         raise SecurityError(f"unsafe attribute {attribute!r} of {type(obj).__name__}")
 
     def call_filter(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return super().call_filter(name if name in FILTERS else f"{name} ", *args, **kwargs)
+        if name not in FILTERS:
+            raise SecurityError(f"no filter named {name!r}")
+        return super().call_filter(name, *args, **kwargs)
 
 
 _SANDBOX = _Sandbox(undefined=StrictUndefined, keep_trailing_newline=True, optimized=False, finalize=_text_of)
