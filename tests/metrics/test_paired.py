@@ -71,6 +71,7 @@ def test_p_values_of_bits_per_byte_are_uniform_for_equal_models(equal_document_r
     assert_uniform([p for _, _, p in equal_document_runs])
 
 
+@pytest.mark.slow
 def test_intervals_of_bits_per_byte_cover_0_about_95_percent_of_the_time_for_equal_models(equal_document_runs):
     covered = sum(low <= 0 <= high for _, (low, high), _ in equal_document_runs)
     assert 0.92 <= covered / 200 <= 0.98
