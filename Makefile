@@ -30,7 +30,7 @@ test: $(VENV)/.installed
 	$(BIN)/python tests/support/instruction_sets.py tests/scoring/test_engine.py
 
 test-fast: $(VENV)/.installed
-	$(PYTEST) --dist worksteal -m "not slow"
+	$(PYTEST) --dist worksteal -m "not slow and not instruction_sets"
 	$(BIN)/python tests/support/instruction_sets.py
 
 test-mutants: $(VENV)/.installed

@@ -75,6 +75,7 @@ def test_the_python_examples_of_a_page_run(hub, root, tmp_path, page, expected):
     assert re.fullmatch(expected, finished.stdout), finished.stdout
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_output_of_the_demo(root, readme, monkeypatch):
     script = load_script(root / "docs" / "update_readme.py")
     monkeypatch.setenv("COLUMNS", script.COLUMNS)

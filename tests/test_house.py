@@ -4,6 +4,7 @@ import ast
 import re
 import shutil
 import subprocess
+from collections import Counter
 
 import pytest
 
@@ -85,3 +86,10 @@ def test_only_the_command_names_options_with_dashes_inside_strings(package):
         if re.search(r"[\s(]--[a-z]", text) and "var(--" not in text
     ]
     assert found == []
+
+
+def test_class_names_are_unique_in_the_package(package):
+    names = Counter(
+        node.name for _, tree in modules(package) for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -23,6 +23,7 @@ def assert_uniform(p_values):
         assert abs(share - level) <= 3 * math.sqrt(level * (1 - level) / len(p_values)) + 0.005
 
 
+@pytest.mark.slow
 def test_p_values_of_core_are_uniform_for_equal_models():
     rng = np.random.default_rng(5)
     p_values = []
@@ -37,6 +38,7 @@ def test_p_values_of_core_are_uniform_for_equal_models():
     assert_uniform(p_values)
 
 
+@pytest.mark.slow
 def test_paired_intervals_cover_the_difference_about_95_percent_of_the_time():
     rng = np.random.default_rng(6)
     weight = 1 / len(SUITE)
@@ -64,10 +66,12 @@ def equal_document_runs():
     return results
 
 
+@pytest.mark.slow
 def test_p_values_of_bits_per_byte_are_uniform_for_equal_models(equal_document_runs):
     assert_uniform([p for _, _, p in equal_document_runs])
 
 
+@pytest.mark.slow
 def test_intervals_of_bits_per_byte_cover_0_about_95_percent_of_the_time_for_equal_models(equal_document_runs):
     covered = sum(low <= 0 <= high for _, (low, high), _ in equal_document_runs)
     assert 0.92 <= covered / 200 <= 0.98
