@@ -154,22 +154,22 @@ class _Steps(NodeTransformer):
     source: nodes.Node | None = None
 
     def visit(self, node: Any) -> nodes.Node:
-        # Of `row.a.b[0]` the last value alone is read. A slice is a copy.
+        # Only the last value of `row.a.b[0]` is read. A slice is a copy.
         is_part = node is self.source and not isinstance(getattr(node, "arg", None), nodes.Slice)
         self.depth = _limit(self.depth + 1, MAX_NESTING, "parts in parts")
         match node:
             case nodes.Call(node=nodes.Getattr(node=owner, attr="join"), args=[values]):
-                node = nodes.Filter(values, "join", [owner], node.kwargs, None, None)
+                node = nodes.Filter(values, "join", [owner], node.kwargs, node.dyn_args, node.dyn_kwargs)
             case nodes.Call(node=nodes.Getattr(node=owner, attr=name)) if name in METHODS:
                 node = nodes.Filter(owner, f".{name}", node.args, node.kwargs, node.dyn_args, node.dyn_kwargs)
             case nodes.Call(node=nodes.Name(name="range")):
-                node = nodes.Filter(nodes.Const(None), ".range", node.args, [], node.dyn_args, None)
+                node = nodes.Filter(nodes.Const(None), ".range", node.args, node.kwargs, node.dyn_args, node.dyn_kwargs)
             case nodes.BinExpr(operator="+" | "-" | "*" | "/" | "//" | "%"):
                 node = nodes.Filter(node.left, node.operator, [node.right], [], None, None)
             case nodes.Concat():
                 node = nodes.Filter(nodes.List(node.nodes), "join", [], [], None, None)
             case nodes.For():
-                node.body.insert(0, nodes.Output([nodes.Const("")]))
+                node.body.insert(0, nodes.Output([nodes.Const("")]))  # counts each round
         kind = type(node).__name__
         if kind not in _NODES or any(getattr(node, field, None) for field in ("recursive", "dyn_args", "dyn_kwargs")):
             raise TemplateSyntaxError(f"{kind}, which templates cannot use", node.lineno)

@@ -177,20 +177,20 @@ BOUNDS = [
 ]
 
 
-@pytest.mark.parametrize(("most", "source"), BOUNDS)
-def test_a_template_at_a_bound_is_rendered(most, source):
-    assert compile_text(source(most), "prompt", list(ROW))(ROW)
+@pytest.mark.parametrize(("limit", "source"), BOUNDS)
+def test_a_template_at_a_bound_is_rendered(limit, source):
+    assert compile_text(source(limit), "prompt", list(ROW))(ROW)
 
 
-@pytest.mark.parametrize(("most", "source"), BOUNDS)
-def test_a_template_beyond_a_bound_is_rejected(most, source):
+@pytest.mark.parametrize(("limit", "source"), BOUNDS)
+def test_a_template_beyond_a_bound_is_rejected(limit, source):
     with pytest.raises(InputError):
-        compile_text(source(most + 1), "prompt", list(ROW))(ROW)
+        compile_text(source(limit + 1), "prompt", list(ROW))(ROW)
 
 
-@pytest.mark.parametrize("most", [4_000, 30, 500_000, 4_096, 100, 10_000_000])
-def test_the_page_on_templates_states_the_bounds(page, most):
-    assert f" {most:,} " in page.split("## Bounds\n", 1)[1]
+@pytest.mark.parametrize("limit", [4_000, 30, 500_000, 4_096, 100, 10_000_000])
+def test_the_page_on_templates_states_the_bounds(page, limit):
+    assert f" {limit:,} " in page.split("## Bounds\n", 1)[1]
 
 
 READING = "{% for i in range(ROUNDS) %}{% if most %}{% endif %}{% endfor %}read"

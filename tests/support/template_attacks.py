@@ -554,6 +554,10 @@ MORE_ESCAPES = [
     "{{ text.upper(name='__class__') }}",
     "{{ text.upper(**{'name': '__class__'}) }}",
     "{{ text.strip(*options) }}",
+    "{{ ','.join(options, *options) }}",
+    "{{ ','.join(options, d='x') }}",
+    "{{ range(3, step=2)|list|length }}",
+    "{{ range(3, **parts)|list|length }}",
     "{{ text['upper']() }}",
     "{{ (text ~ '').format_map(parts) }}",
 ]  # fmt: skip
