@@ -45,6 +45,7 @@ CORRECT = {
     "lfm2": {"prefix"},
     "recurrent_gemma": set(),
 }
+TAKE_SECONDS = {"bamba", "gemma3_text", "qwen3_next"}
 # Fast paths that give wrong numbers without an error if they are forced.
 SILENTLY_WRONG = [
     ("rwkv", "tree"),
@@ -84,7 +85,9 @@ def check(model, requests, scored, tolerance=3e-3, spans=None):
         assert scored[index].num_bytes == current.num_bytes
 
 
-@pytest.mark.parametrize("architecture", sorted(CORRECT))
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(a, marks=pytest.mark.slow) if a in TAKE_SECONDS else a for a in sorted(CORRECT)]
+)
 def test_correct_fast_paths_score_as_plain_forwards_and_wrong_ones_are_disabled(architecture):
     model = build_tiny_model(architecture)
     requests = sharing_requests()
