@@ -86,13 +86,13 @@ def _num_read(block: Any) -> int:
 
 
 HEADER = (
-    "| task | kind | tokens / minimum | tokens, by item / here | head rows | forwards "
-    "| FLOPs, by item / here | FLOPs, plain / here |\n|---|---|---|---|---|---|---|---|"
+    "| task | kind | tokens / minimum | tokens, by item / engine | head rows | forwards "
+    "| FLOPs, by item / engine | FLOPs, plain / engine |\n|---|---|---|---|---|---|---|---|"
 )
 
 
 def count_tasks(
-    benchmarks: Sequence[Benchmark], here: EngineStrategy, plain: EngineStrategy, counter: Counter
+    benchmarks: Sequence[Benchmark], engine: EngineStrategy, plain: EngineStrategy, counter: Counter
 ) -> Iterator[str]:
     """Yield the lines of the table of all tasks."""
     yield HEADER
@@ -102,7 +102,7 @@ def count_tasks(
         counts = (
             counter.items(one.items),
             counter.jobs(plain.plan(one.trie), one.trie, one.requests),
-            counter.jobs(here.plan(one.trie), one.trie, one.requests),
+            counter.jobs(engine.plan(one.trie), one.trie, one.requests),
         )
         by_item, plainly, by_engine = by_item + counts[0], plainly + counts[1], by_engine + counts[2]
         if one.has_options:
@@ -112,32 +112,32 @@ def count_tasks(
     yield f"\nMultiple choice and schema together: {num_forwarded / num_minimum:.3f} times the minimum of tokens."
 
 
-def _line(name: str, kind: str, minimum: int, by_item: Count, plain: Count, here: Count) -> str:
+def _line(name: str, kind: str, minimum: int, by_item: Count, plain: Count, engine: Count) -> str:
     cells = (
         name,
         kind,
-        f"{here.tokens / minimum:.3f}",
-        f"{by_item.tokens / here.tokens:.2f}",
-        f"{by_item.head_rows:,} → {here.head_rows:,}",
-        f"{by_item.forwards:,} → {here.forwards:,}",
-        f"{by_item.flops / here.flops:.2f}",
-        f"{plain.flops / here.flops:.2f}",
+        f"{engine.tokens / minimum:.3f}",
+        f"{by_item.tokens / engine.tokens:.2f}",
+        f"{by_item.head_rows:,} → {engine.head_rows:,}",
+        f"{by_item.forwards:,} → {engine.forwards:,}",
+        f"{by_item.flops / engine.flops:.2f}",
+        f"{plain.flops / engine.flops:.2f}",
     )
     return "| " + " | ".join(cells) + " |"
 
 
-def count_tokens(benchmarks: Sequence[Benchmark], here: EngineStrategy) -> str:
+def count_tokens(benchmarks: Sequence[Benchmark], engine: EngineStrategy) -> str:
     """Return forwarded tokens over the minimum of each task with options, the largest first."""
     over = {
-        one.task.name: sum(job.num_tokens for job in here.plan(one.trie)) / one.trie.num_tokens
+        one.task.name: sum(job.num_tokens for job in engine.plan(one.trie)) / one.trie.num_tokens
         for one in benchmarks
         if one.has_options
     }
     return ", ".join(f"{name} {ratio:.3f}" for name, ratio in sorted(over.items(), key=lambda pair: -pair[1]))
 
 
-def count_mmlu(mmlu: Benchmark, here: EngineStrategy, plain: EngineStrategy) -> str:
-    by_engine, plainly = (sum(job.num_tokens for job in one.plan(mmlu.trie)) for one in (here, plain))
+def count_mmlu(mmlu: Benchmark, engine: EngineStrategy, plain: EngineStrategy) -> str:
+    by_engine, plainly = (sum(job.num_tokens for job in one.plan(mmlu.trie)) for one in (engine, plain))
     by_option = sum(len(request.ids) for request in mmlu.requests)
     return (
         f"MMLU, 5 shots from dev, {len(mmlu.items):,} items: {by_engine:,} tokens "
@@ -147,13 +147,13 @@ def count_mmlu(mmlu: Benchmark, here: EngineStrategy, plain: EngineStrategy) -> 
     )
 
 
-def check_counts(benchmark: Benchmark, here: EngineStrategy, counter: Counter) -> str:
+def check_counts(benchmark: Benchmark, engine: EngineStrategy, counter: Counter) -> str:
     """Return the FLOPs counted while three items are scored, beside those counted by shapes."""
     requests = [request for options in benchmark.items[:3] for request in options]
     trie = build_trie(requests)
-    jobs = here.plan(trie)
+    jobs = engine.plan(trie)
     with FlopCounterMode(display=False) as real:
-        here.engine.score(requests, trie, jobs, SilentProgress())
+        engine.engine.score(requests, trie, jobs, SilentProgress())
     by_shape = counter.jobs(jobs, trie, requests)
     return (
         f"3 items of {benchmark.task.name}, FLOPs counted while scoring: {real.get_total_flops():,}; "

@@ -40,25 +40,25 @@ def main() -> None:
     parts = args.parts.split(",")
     model = build_model()
     tokenizer = AutoTokenizer.from_pretrained(args.tokenizer)
-    here, plain, counter = EngineStrategy(model, FAST_PATHS), EngineStrategy(model, frozenset()), Counter()
+    engine, plain, counter = EngineStrategy(model, FAST_PATHS), EngineStrategy(model, frozenset()), Counter()
     core = [task.name for task in suite_tasks(list_tasks(), "core-22")]
     if "tasks" in parts:
         tasks = load_bundle(args.bundle, core, tokenizer, args.limit)
         print(f"{args.limit} items per task (repeat_copy_logic has 32):\n")
-        print("\n".join(count_tasks(tasks, here, plain, counter)) + "\n")
+        print("\n".join(count_tasks(tasks, engine, plain, counter)) + "\n")
         (arc_easy,) = (one for one in tasks if one.task.name == "arc_easy")
-        print(check_counts(arc_easy, here, counter) + "\n", flush=True)
+        print(check_counts(arc_easy, engine, counter) + "\n", flush=True)
     if "tokens" in parts:
-        over = count_tokens(load_bundle(args.bundle, core, tokenizer, 10 * args.limit), here)
+        over = count_tokens(load_bundle(args.bundle, core, tokenizer, 10 * args.limit), engine)
         print(f"{10 * args.limit} items per task, tokens over the minimum: {over}.\n", flush=True)
     if "mmlu" in parts:
-        print(count_mmlu(load_mmlu(args.mmlu_rows, tokenizer, args.mmlu_limit), here, plain) + "\n", flush=True)
+        print(count_mmlu(load_mmlu(args.mmlu_rows, tokenizer, args.mmlu_limit), engine, plain) + "\n", flush=True)
     if "time" in parts:
         print(HEADER)
         model.set_attn_implementation("sdpa")
         for name, count in (("arc_easy", args.timed_items), ("openbook_qa", 8 * args.timed_items)):
             (benchmark,) = load_bundle(args.bundle, [name], tokenizer, count)
-            print(time_task(benchmark, model, here, plain, args.repetitions), flush=True)
+            print(time_task(benchmark, model, engine, plain, args.repetitions), flush=True)
         print()
     if "memory" in parts:
         print("\n".join(compare_memory(args.repetitions)) + "\n", flush=True)

@@ -23,7 +23,7 @@ from hf_core_bpb.scoring.engine import Engine
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request
 
-TITLES = {"base": "the model without its head", "lean": "here", "full": "all logits at once"}
+TITLES = {"base": "the model without its head", "lean": "the engine", "full": "all logits at once"}
 
 
 class PeakMemory:
