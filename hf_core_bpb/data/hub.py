@@ -1,11 +1,18 @@
 """Read rows from the Hub, or from a folder in its layout, with the datasets library."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hf_core_bpb.data.rows import read_examples
 from hf_core_bpb.errors import InputError, reason
 from hf_core_bpb.types import DatasetSource, Example, Task, TaskData
+
+if TYPE_CHECKING:
+    from datasets import DatasetBuilder
+
+_COMMIT = re.compile("[0-9a-f]{40}")
 
 
 class HubTable:
@@ -24,6 +31,8 @@ class HubTable:
         revision = source.revision if root is None else None
         try:
             builder = datasets.load_dataset_builder(path, source.config, revision=revision)
+            if revision is not None and builder.hash != revision and _COMMIT.fullmatch(revision):
+                builder = _cached_builder(builder, path, revision)
             builder.download_and_prepare()
             self.rows = builder.as_dataset(source.split)
         except (RepositoryNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -35,6 +44,24 @@ class HubTable:
             raise InputError(f"{where}: expected {self.name}, got: {reason(error)}") from None
         self.revision = str(builder.hash) if root is None else "shipped"
         self.columns = list(self.rows.column_names)
+
+
+def _cached_builder(latest: "DatasetBuilder", path: str, commit: str) -> "DatasetBuilder":
+    """Return the builder of a commit in the cache.
+
+    When the Hub cannot be reached, datasets reads the latest version in its cache, whatever the revision.
+
+    Raises:
+        FileNotFoundError: The commit is not in the cache.
+    """
+    *_, config, version, _ = Path(latest.cache_dir).parts
+    if not Path(latest.cache_dir).with_name(commit).is_dir():
+        raise FileNotFoundError(
+            f"the Hub cannot be reached and the cache has revision {latest.hash}, not {commit}; run once online"
+        )
+    return type(latest)(
+        repo_id=path, dataset_name=latest.dataset_name, config_name=config, version=version, hash=commit
+    )
 
 
 def load_hub_task(task: Task, root: Path | None = None) -> TaskData:

@@ -53,8 +53,8 @@ class TerminalProgress:
         self.bars.stop()
 
     def note(self, message: str) -> None:
-        """Print a line above the bars."""
-        self.console.print(message, highlight=False, markup=False)
+        """Print a line above the bars, without breaking it: a script that reads it finds it whole."""
+        self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, total_tokens: int) -> None:
         """Start the bar of the whole run, replacing earlier bars."""

@@ -27,6 +27,31 @@ def test_rows_of_the_hub_come_with_their_commit(hub, requested, revision):
     assert load_hub_task(task_with("boolq", revision=requested)).revision == revision
 
 
+@pytest.fixture
+def read_then_go_offline(hub, monkeypatch, tmp_path):
+    """Return a function that reads revisions of boolq into an empty cache and then puts the Hub out of reach."""
+    import datasets
+
+    def read(*revisions):
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+        for revision in revisions:
+            load_hub_task(task_with("boolq", revision=revision))
+        monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+
+    return read
+
+
+def test_a_pinned_commit_is_read_offline_though_the_cache_has_a_later_one(read_then_go_offline):
+    read_then_go_offline("5" * 40, "6" * 40)
+    assert load_hub_task(task_with("boolq", revision="5" * 40)).revision == "5" * 40
+
+
+def test_a_pinned_commit_that_the_cache_lacks_is_rejected_offline(read_then_go_offline):
+    read_then_go_offline("6" * 40)
+    with pytest.raises(InputError, match=f"cannot be reached and the cache has revision {'6' * 40}, not {'5' * 40}"):
+        load_hub_task(task_with("boolq", revision="5" * 40))
+
+
 def test_rows_of_the_hub_become_examples(hub):
     data = load_hub_task(TASKS["boolq"])
     assert len(data.examples) == 6

@@ -224,7 +224,7 @@ def test_a_sampled_run_reports_its_items_and_resumes_after_a_kill(bundle, tmp_pa
     printed = " ".join(finished.stdout.split())
     assert f"Scored: {sample_row['num_items']} of 423 items ({sample_row['num_items'] / 423:.1%})." in printed
     assert f"± {sample_row['half_width']:.4f} (95%)." in printed
-    assert f"items: {sample_row['num_items']} of 423 for ±0.05." in " ".join(finished.stderr.split())
+    assert f"items; scoring {sample_row['num_items']} of 423 for ±0.05." in " ".join(finished.stderr.split())
     assert f"{sample_row['num_items']} of 423 items" in (tmp_path / "whole" / "report.html").read_text()
 
     # The first round is about forty items in ten forwards: twenty forwards are in the second round.
