@@ -72,6 +72,7 @@ PRINT_HEAVY_MODULES = (
     ("code", "heavy_modules"),
     [
         ("import hf_core_bpb", "[]"),
+        ("import hf_core_bpb.cli.main", "[]"),
         ("import hf_core_bpb.cli.evaluate; hf_core_bpb.cli.evaluate.build_parser().format_help()", "[]"),
         ("import hf_core_bpb.data.task_files; hf_core_bpb.data.task_files.list_tasks()", "[]"),
         ("import hf_core_bpb; hf_core_bpb.bits_per_byte", "['accelerate', 'datasets', 'torch']"),

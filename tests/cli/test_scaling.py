@@ -1,6 +1,7 @@
 """The scaling commands: what they print, write and reject."""
 
 import json
+import re
 import struct
 
 import numpy as np
@@ -90,6 +91,7 @@ def test_a_fit_is_printed_and_written_with_its_recipe_and_plots(capsys, tmp_path
     recipe = "objective:sum-huber(0.001)-log-loss|runs:45|dropped:highest:0|repeated:no|bootstraps:10|seed:1234"
     assert recipe in printed
     assert "IsoFLOP curves: N* ~ C^0.5" in printed
+    assert re.search(r"it misses the law's N\* by [+-]\d\.\d% to [+-]\d\.\d%\.", printed)
     values = json.loads((tmp_path / "fit.json").read_text())
     assert recipe in values["recipe"]
     fitted = values["parametric"]["coefficients"]

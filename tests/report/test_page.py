@@ -149,6 +149,12 @@ def test_page_of_several_runs_starts_with_a_table_of_them(demo_run, tmp_path):
     assert "<td>small</td><td>1M</td><td>+0.1000</td>" in render_page(runs)
 
 
+def test_page_of_several_runs_shows_how_they_are_related(demo_run, tmp_path):
+    numbers = {"small": (0.1, 1.5), "large": (0.2, 1.2)}
+    runs = [read_run(copy_run(demo_run, tmp_path / n, n, core=core, bpb=bpb)) for n, (core, bpb) in numbers.items()]
+    assert "Bits per byte and core-11 agree on every pair." in render_page(runs)
+
+
 def test_page_warns_of_different_recipes(demo_run, tmp_path):
     first, second = (read_run(copy_run(demo_run, tmp_path / name, name)) for name in "ab")
     assert "recipes of the runs differ" not in render_page([first, second])
