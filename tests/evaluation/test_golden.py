@@ -19,11 +19,13 @@ def load(shared, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gpt2-mini", "stories260K"])
-def test_document_likelihoods_equal_those_of_lm_evaluation_harness(shared, name):
+@pytest.mark.parametrize(("name", "max_tokens"), [("gpt2-mini", 30_000), ("stories260K", 200_000)])
+def test_document_likelihoods_equal_those_of_lm_evaluation_harness(shared, name, max_tokens):
     golden = json.loads((shared / "golden" / "lm_eval_rolling.json").read_text())["models"][name]
     model, tokenizer = load(shared, name)
-    for file, expected in golden["documents"].items():
+    documents = {file: row for file, row in golden["documents"].items() if row["tokens"] <= max_tokens}
+    assert len(documents) >= 8
+    for file, expected in documents.items():
         text = (shared / "text" / file).read_bytes().decode()[: expected["characters"]]
         result = bits_per_byte(model, tokenizer, [text])
         assert result.total.num_tokens == expected["tokens"], file
