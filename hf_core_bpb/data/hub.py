@@ -1,6 +1,7 @@
 """Read rows from the Hub, or from a folder in its layout, with the datasets library."""
 
 import re
+import warnings
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ class HubTable:
     def __init__(self, source: DatasetSource, root: Path | None, where: str) -> None:
         """Load or download the split; raises InputError naming the dataset, config or split that does not exist."""
         import datasets
+        from datasets.packaged_modules.cache.cache import Cache
         from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
         self.name = f"{source.path}, config {source.config or 'default'}, split {source.split}"
@@ -31,8 +33,8 @@ class HubTable:
         revision = source.revision if root is None else None
         try:
             builder = datasets.load_dataset_builder(path, source.config, revision=revision)
-            if revision is not None and builder.hash != revision and _COMMIT.fullmatch(revision):
-                builder = _cached_builder(builder, path, revision)
+            if isinstance(builder, Cache) and revision not in (None, builder.hash) and _COMMIT.fullmatch(revision):
+                builder = _of_commit(builder, path, revision)
             builder.download_and_prepare()
             self.rows = builder.as_dataset(source.split)
         except (RepositoryNotFoundError, datasets.exceptions.DatasetNotFoundError) as error:
@@ -46,19 +48,19 @@ class HubTable:
         self.columns = list(self.rows.column_names)
 
 
-def _cached_builder(latest: "DatasetBuilder", path: str, commit: str) -> "DatasetBuilder":
-    """Return the builder of a commit in the cache.
+def _of_commit(latest: "DatasetBuilder", path: str, commit: str) -> "DatasetBuilder":
+    """Return the builder of a commit in the cache; warn and return the latest if the cache lacks it.
 
     When the Hub cannot be reached, datasets reads the latest version in its cache, whatever the revision.
-
-    Raises:
-        FileNotFoundError: The commit is not in the cache.
     """
     *_, config, version, _ = Path(latest.cache_dir).parts
     if not Path(latest.cache_dir).with_name(commit).is_dir():
-        raise FileNotFoundError(
-            f"the Hub cannot be reached and the cache has revision {latest.hash}, not {commit}; run once online"
+        warnings.warn(
+            f"{path}: the Hub cannot be reached, and the cache has revision {latest.hash}, not {commit}. Run once "
+            "online to read the pinned revision.",
+            stacklevel=4,
         )
+        return latest
     return type(latest)(
         repo_id=path, dataset_name=latest.dataset_name, config_name=config, version=version, hash=commit
     )
