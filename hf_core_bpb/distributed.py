@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
@@ -17,6 +18,11 @@ from accelerate.utils import broadcast_object_list, gather_object
 from hf_core_bpb.errors import InputError, RunError
 
 T = TypeVar("T")
+
+# Processes wait for one that loads a model, or has more work, far longer than torch's ten minutes for NCCL and thirty
+# for gloo. The launcher notices one that died.
+_TIMEOUT = timedelta(days=1)
+_CUDA_BACKENDS = "cpu:gloo,cuda:nccl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +42,11 @@ _alone: ContextVar[OneProcess | None] = ContextVar("alone", default=None)
 def alone() -> Iterator[None]:
     """Let this process work by itself, on data that the others need not have, without waiting for them."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    index = int(os.environ.get("LOCAL_RANK", "0"))
-    device = torch.device("cpu") if accelerator is None else torch.device(accelerator.type, index)
+    device = torch.device("cpu")
+    if accelerator is not None:
+        # As accelerate does: processes may outnumber the devices that they can see.
+        index = int(os.environ.get("LOCAL_RANK", "0")) % torch.accelerator.device_count()
+        device = torch.device(accelerator.type, index)
     token = _alone.set(OneProcess(device))
     try:
         yield
@@ -49,12 +58,16 @@ def process_group() -> PartialState | OneProcess:
     """Return the group of this process, formed at the first call; within `alone`, a group of one.
 
     Processes that torchrun starts on a machine without an accelerator would each believe to be the only one, so there
-    the CPU group is requested.
+    the CPU group is requested. On CUDA, objects are exchanged through the CPU, in a group of its own.
     """
     if (single := _alone.get()) is not None:
         return single
     launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return PartialState(cpu=launched and not torch.accelerator.is_available())
+    if not launched or torch.distributed.is_initialized():
+        return PartialState(cpu=launched and not torch.accelerator.is_available())
+    if torch.cuda.is_available():
+        return PartialState(backend=_CUDA_BACKENDS, timeout=_TIMEOUT)
+    return PartialState(cpu=not torch.accelerator.is_available(), timeout=_TIMEOUT)
 
 
 class Gathering(Generic[T]):

@@ -97,9 +97,11 @@ def evaluate(options: EvaluateOptions) -> None:
             if prepared.texts is not None:
                 texts, text_work = score_texts(lm, scorer, prepared.texts)
         scored = _Scored(core_result, texts, core_work + text_work, scorer.engine.describe())
-    if is_main:
-        _write(options, lm, prepared, scored, folder, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    # The report takes minutes for long texts, and the other processes have nothing left to do.
     leave()
+    if is_main:
+        _write(options, lm, prepared, scored, folder, seconds)
 
 
 def _print_warning(message: Warning | str, *_: object, **__: object) -> None:
