@@ -39,6 +39,12 @@ def dtype_of(model: torch.nn.Module) -> torch.dtype:
     return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
 
 
+def compute_dtype_of(model: torch.nn.Module) -> torch.dtype:
+    """Return the dtype of the model's matrix products: autocast's where it is on, else that of the weights."""
+    device_type = device_of(model).type
+    return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else dtype_of(model)
+
+
 def num_known_ids(model: torch.nn.Module) -> int | None:
     """Return the number of ids with an embedding, None if the model does not declare it."""
     get: Any = getattr(model, "get_input_embeddings", None)

@@ -10,7 +10,7 @@ import torch
 
 from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
-from hf_core_bpb.models.inspect import accepts, device_of, dtype_of, num_known_ids, positions_of
+from hf_core_bpb.models.inspect import accepts, compute_dtype_of, device_of, num_known_ids, positions_of
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
@@ -146,7 +146,7 @@ class Probe:
 
     def errors(self, head: Head, mode: Mode) -> list[PathError]:
         """Return the error of a path in float64, if the model can run in it, and in the dtype of the run."""
-        is_half = dtype_of(self.model).itemsize < 4
+        is_half = compute_dtype_of(self.model).itemsize < 4
         errors = []
         if self.exact_N is not None:
             with in_float64(self.model):
