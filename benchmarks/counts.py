@@ -81,8 +81,8 @@ class Counter:
 
 
 def _num_read(block: Any) -> int:
-    reads = zip(block.reads.rows, block.reads.columns, strict=True)
-    return len({(int(r), int(c)) for rows, columns in reads for r, c in zip(rows, columns, strict=True)})
+    rows, columns, _, _ = block.reads
+    return len(set(zip(rows.tolist(), columns.tolist(), strict=True)))
 
 
 HEADER = (

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from hf_core_bpb.errors import NonFiniteError
-from hf_core_bpb.models.inspect import accepts, device_of, dtype_of
+from hf_core_bpb.models.inspect import accepts, compute_dtype_of, device_of
 from hf_core_bpb.scoring.head import Head, HeadedModel
 from hf_core_bpb.scoring.jobs import Job
 from hf_core_bpb.scoring.layout import Block, Layout, lay_out
@@ -31,7 +31,6 @@ class Forward:
         self.cache_name = "past_key_values" if accepts(model, "past_key_values") else "cache_params"
         config: Any = getattr(model, "config", None)
         self.config: Any = config.get_text_config() if config is not None else None
-        self.dtype = dtype_of(model)
 
     def run(self, job: Job, trie: Trie, requests: Sequence[Request]) -> dict[int, Scored]:
         """Return the sums of all requests in a job, by request index; the model must be in evaluation mode."""
@@ -80,24 +79,21 @@ class Forward:
         return inputs
 
     def _inputs_of_step(self, block: Block, depth: int) -> dict[str, Any]:
-        if block.visible_BxTxT is None and depth == 0:
+        if block.ends_BxT is None and depth == 0:
             return {}
         columns_P = np.arange(depth)
         is_token_BxP = columns_P >= block.padding_B[:, None]
-        if block.visible_BxTxT is None:
+        if block.ends_BxT is None:
             mask_BxK = np.concatenate([is_token_BxP, np.ones_like(block.ids_BxT, dtype=bool)], axis=1)
             return {"attention_mask": self._tensor(mask_BxK.astype(np.int64)), **self._positions(block)}
-        num_columns = block.ids_BxT.shape[1]
-        visible_BxTxK = np.concatenate(
-            [np.repeat(is_token_BxP[:, None], num_columns, axis=1), block.visible_BxTxT], axis=2
-        )
-        keys_BxK = np.concatenate([columns_P - block.padding_B[:, None], block.positions_BxT], axis=1)
+        # Every column of the block sees the tokens of its prefix, and none sees the prefix's padding.
+        prefix_ends_BxP = np.where(is_token_BxP, depth + block.ids_BxT.shape[1], 0)
         mask = tree_mask(
             self.config,
-            self._tensor(visible_BxTxK),
+            self._tensor(np.concatenate([prefix_ends_BxP, depth + block.ends_BxT], axis=1)),
             self._tensor(block.positions_BxT),
-            self._tensor(keys_BxK),
-            self.dtype,
+            self._tensor(np.concatenate([columns_P - block.padding_B[:, None], block.positions_BxT], axis=1)),
+            compute_dtype_of(self.headed.model),
         )
         return {"attention_mask": mask, **self._positions(block)}
 
@@ -113,9 +109,7 @@ def _select(block: Block) -> tuple[Array, Array, Array, Array]:
 
     Rows of logits ascend.
     """
-    reads = block.reads
-    parts = (reads.rows, reads.columns, reads.targets, reads.loss_indices)
-    rows, columns, targets, loss_indices = (np.concatenate([np.zeros(0, dtype=np.int64), *arrays]) for arrays in parts)
+    rows, columns, targets, loss_indices = block.reads
     keep_BxT = np.zeros(block.ids_BxT.shape, dtype=bool)
     keep_BxT[rows, columns] = True
     logit_rows_BxT = np.cumsum(keep_BxT).reshape(keep_BxT.shape) - 1

@@ -1,35 +1,26 @@
 """The input arrays of each forward of a job, and the positions where losses are read (pure)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hf_core_bpb.scoring.jobs import Job, Row, Step
+from hf_core_bpb.scoring.jobs import Job, Mode, Step
 from hf_core_bpb.scoring.trie import Trie
 from hf_core_bpb.types import Ids, Request
 
 Array = np.ndarray[Any, Any]
 
 
-@dataclass(slots=True)
-class Reads:
-    """The losses to read from a forward: row, column and target of each, and its index among the job's losses."""
+class Reads(NamedTuple):
+    """The losses to read from a forward: the row, column and target of each, and its index among the job's losses."""
 
-    rows: list[Array] = field(default_factory=list)
-    columns: list[Array] = field(default_factory=list)
-    targets: list[Array] = field(default_factory=list)
-    loss_indices: list[Array] = field(default_factory=list)
-
-    def add(self, row: int, columns: Array, targets: Ids, first_loss: int) -> None:
-        """Read each target at its column, as consecutive losses from `first_loss` on."""
-        if len(columns):
-            self.rows.append(np.full(len(columns), row))
-            self.columns.append(columns)
-            self.targets.append(targets)
-            self.loss_indices.append(np.arange(first_loss, first_loss + len(columns)))
+    rows_M: Array
+    columns_M: Array
+    targets_M: Array
+    indices_M: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +28,15 @@ class Block:
     """The inputs of one forward.
 
     padding_B: padding columns on the left of each row's prefix, or of the row if it is a prefix itself.
-    visible_BxTxT: which columns of the block each token attends to, for rows of trees; None for causal attention.
+    ends_BxT: for rows of trees, the column after the last that sees each column; None for causal attention. Columns are
+    in the order of a depth-first walk, so that column i sees column j exactly when j <= i < ends[j].
     prefix_B: the index of each row's prefix in the job.
     """
 
     ids_BxT: npt.NDArray[np.int64]
     positions_BxT: npt.NDArray[np.int64]
     padding_B: npt.NDArray[np.int64]
-    visible_BxTxT: npt.NDArray[np.bool_] | None
+    ends_BxT: npt.NDArray[np.int64] | None
     prefix_B: npt.NDArray[np.int64]
     reads: Reads
 
@@ -71,71 +63,165 @@ def lay_out(job: Job, trie: Trie, requests: Sequence[Request]) -> Layout:
         loss_ranges[index] = (num_losses, end)
         num_losses = end
     padding_P = np.array([job.depth - depth for _, depth in job.prefixes], dtype=np.int64)
-    prefix_reads = Reads()
-    steps = tuple(_lay_out_step(step, job, trie, requests, loss_ranges, padding_P, prefix_reads) for step in job.steps)
+    steps: list[Block] = []
+    reads_of_prefixes: list[Reads] = []
+    for step in job.steps:
+        segments = _segments(step, trie)
+        reads, prefix_reads = _reads(step, segments, trie, requests, loss_ranges, padding_P)
+        steps.append(_block(step, job.mode, segments, trie, padding_P, reads))
+        reads_of_prefixes.append(prefix_reads)
     prefixes = None
     if job.prefixes:
         ids_PxT = np.zeros((len(job.prefixes), job.depth), dtype=np.int64)
         for p, (path, depth) in enumerate(job.prefixes):
             ids_PxT[p, job.depth - depth :] = trie.paths[path][:depth]
         positions_PxT = np.maximum(np.arange(job.depth) - padding_P[:, None], 0)
-        prefixes = Block(ids_PxT, positions_PxT, padding_P, None, np.arange(len(job.prefixes)), prefix_reads)
-    return Layout(prefixes, steps, loss_ranges, num_losses)
+        reads = Reads(*(np.concatenate(arrays) for arrays in zip(*reads_of_prefixes, strict=True)))
+        prefixes = Block(ids_PxT, positions_PxT, padding_P, None, np.arange(len(job.prefixes)), reads)
+    return Layout(prefixes, tuple(steps), loss_ranges, num_losses)
 
 
-def _lay_out_step(
+@dataclass(frozen=True, slots=True)
+class _Segments:
+    """The new tokens of each path of a step: those that no earlier path of its row has.
+
+    first_S: the position of the first of them. columns_S: its column. parents_S: the segment of the token before it, -1
+    if the row has none. ends_N: as in `Block`, of all tokens, row by row.
+    """
+
+    paths: list[int]
+    rows_S: Array
+    first_S: Array
+    columns_S: Array
+    parents_S: Array
+    lengths_S: Array
+    row_lengths_B: Array
+    ends_N: Array
+
+
+def _segments(step: Step, trie: Trie) -> _Segments:
+    paths: list[int] = []
+    rows: list[int] = []
+    firsts: list[int] = []
+    columns: list[int] = []
+    parents: list[int] = []
+    lengths: list[int] = []
+    row_lengths: list[int] = []
+    # The tokens from each of these on, counted over all rows, up to the next of these have the same end.
+    begins: list[int] = []
+    ends: list[int] = []
+    num_tokens = 0
+    for b, row in enumerate(step.rows):
+        column = 0
+        # The segments of the current path, and the positions where the path leaves them.
+        chain: list[int] = []
+        stops: list[int] = []
+        for path in range(row.first, row.last):
+            first = max(trie.shared[path], row.depth) if path > row.first else row.depth
+            # No column from here on sees the tokens of the last path that this one does not continue.
+            while chain and firsts[chain[-1]] >= first:
+                begins.append(num_tokens + columns[chain.pop()])
+                ends.append(column)
+                stops.pop()
+            if chain and stops[-1] > first:
+                begins.append(num_tokens + columns[chain[-1]] + first - firsts[chain[-1]])
+                ends.append(column)
+                stops[-1] = first
+            paths.append(path)
+            rows.append(b)
+            firsts.append(first)
+            columns.append(column)
+            parents.append(chain[-1] if chain else -1)
+            chain.append(len(paths) - 1)
+            stops.append(len(trie.paths[path]))
+            lengths.append(stops[-1] - first)
+            column += lengths[-1]
+        begins += [num_tokens + columns[segment] for segment in chain]
+        ends += [column] * len(chain)
+        row_lengths.append(column)
+        num_tokens += column
+    order = np.argsort(begins)
+    # Cumulated differences, as numpy's repeat is five times slower.
+    differences_N = np.zeros(num_tokens, dtype=np.int64)
+    differences_N[np.array(begins)[order]] = np.diff(np.array(ends)[order], prepend=0)
+    return _Segments(
+        paths=paths,
+        rows_S=np.array(rows),
+        first_S=np.array(firsts),
+        columns_S=np.array(columns),
+        parents_S=np.array(parents),
+        lengths_S=np.array(lengths),
+        row_lengths_B=np.array(row_lengths),
+        ends_N=np.cumsum(differences_N),
+    )
+
+
+def _block(
+    step: Step, mode: Mode, segments: _Segments, trie: Trie, padding_P: npt.NDArray[np.int64], reads: Reads
+) -> Block:
+    shape = (len(step.rows), step.length)
+    columns_T = np.arange(step.length)
+    is_token_BxT = columns_T < segments.row_lengths_B[:, None]
+    ids_BxT = np.zeros(shape, dtype=np.int64)
+    positions_BxT = np.zeros(shape, dtype=np.int64)
+    ids_BxT[is_token_BxT] = np.concatenate(
+        [trie.paths[path][first:] for path, first in zip(segments.paths, segments.first_S.tolist(), strict=True)]
+    )
+    positions_BxT[is_token_BxT] = _runs(segments.first_S, segments.lengths_S)
+    ends_BxT = None
+    if mode in ("tree", "prefix+tree"):
+        # A padding token sees only itself: a row of attention without any key would be NaN.
+        ends_BxT = np.tile(columns_T + 1, (shape[0], 1))
+        ends_BxT[is_token_BxT] = segments.ends_N
+    prefix_B = np.array(step.prefixes, dtype=np.int64)
+    padding_B = padding_P[prefix_B] if len(prefix_B) else np.zeros(shape[0], dtype=np.int64)
+    return Block(ids_BxT, positions_BxT, padding_B, ends_BxT, prefix_B, reads)
+
+
+def _reads(
     step: Step,
-    job: Job,
+    segments: _Segments,
     trie: Trie,
     requests: Sequence[Request],
     loss_ranges: dict[int, tuple[int, int]],
     padding_P: npt.NDArray[np.int64],
-    prefix_reads: Reads,
-) -> Block:
-    """Return the arrays of a step; losses at the last positions of a prefix are added to `prefix_reads`."""
-    shape = (len(step.rows), step.length)
-    ids_BxT = np.zeros(shape, dtype=np.int64)
-    positions_BxT = np.zeros(shape, dtype=np.int64)
-    has_trees = job.mode in ("tree", "prefix+tree")
-    # A padding token attends to itself: a row of attention without any key would be NaN.
-    visible_BxTxT = np.tile(np.eye(step.length, dtype=bool), (len(step.rows), 1, 1)) if has_trees else None
-    prefix_B = np.array(step.prefixes, dtype=np.int64)
-    reads = Reads()
-    for b, row in enumerate(step.rows):
-        for path, columns, num_shared in _path_columns(row, trie):
-            new = columns[num_shared:]
-            ids_BxT[b, new] = trie.paths[path][row.depth + num_shared :]
-            positions_BxT[b, new] = np.arange(row.depth + num_shared, row.depth + len(columns))
-            if visible_BxTxT is not None:
-                visible_BxTxT[b, new[:, None], columns[:num_shared]] = True
-                visible_BxTxT[b, new[:, None], new] = np.tri(len(new), dtype=bool)
-            for index in trie.request_indices[path]:
-                request = requests[index]
-                targets = request.ids[request.start : request.end]
-                first_loss, _ = loss_ranges[index]
-                num_on_prefix = min(max(row.depth - (request.start - 1), 0), len(targets))
-                if num_on_prefix:
-                    prefix = int(prefix_B[b])
-                    first = int(padding_P[prefix]) + request.start - 1
-                    prefix_reads.add(
-                        prefix, np.arange(first, first + num_on_prefix), targets[:num_on_prefix], first_loss
-                    )
-                if num_on_prefix < len(targets):
-                    read = slice(request.start - 1 + num_on_prefix - row.depth, request.end - 1 - row.depth)
-                    reads.add(b, columns[read], targets[num_on_prefix:], first_loss + num_on_prefix)
-    padding_B = padding_P[prefix_B] if len(prefix_B) else np.zeros(len(step.rows), dtype=np.int64)
-    return Block(ids_BxT, positions_BxT, padding_B, visible_BxTxT, prefix_B, reads)
+) -> tuple[Reads, Reads]:
+    """Return the losses to read from a step, and those to read at the last positions of its prefixes."""
+    owners: list[int] = []
+    starts: list[int] = []
+    first_losses: list[int] = []
+    targets: list[Ids] = []
+    for segment, path in enumerate(segments.paths):
+        for index in trie.request_indices[path]:
+            request = requests[index]
+            owners.append(segment)
+            starts.append(request.start)
+            first_losses.append(loss_ranges[index][0])
+            targets.append(request.ids[request.start : request.end])
+    lengths = np.array([len(ids) for ids in targets])
+    targets_M = np.concatenate(targets)
+    indices_M = _runs(np.array(first_losses), lengths)
+    # A target's loss is read at the position before it, which may be in a segment of an earlier path.
+    positions_M = _runs(np.array(starts), lengths) - 1
+    owners_M = np.repeat(owners, lengths)
+    rows_M = segments.rows_S[owners_M]
+    is_on_prefix_M = positions_M < np.array([row.depth for row in step.rows])[rows_M]
+    while (is_before_M := ~is_on_prefix_M & (positions_M < segments.first_S[owners_M])).any():
+        owners_M[is_before_M] = segments.parents_S[owners_M[is_before_M]]
+    columns_M = positions_M - segments.first_S[owners_M] + segments.columns_S[owners_M]
+    on_step = Reads(*(array[~is_on_prefix_M] for array in (rows_M, columns_M, targets_M, indices_M)))
+    if not step.prefixes:
+        return on_step, on_step
+    prefixes_M = np.array(step.prefixes)[rows_M]
+    prefix_columns_M = positions_M + padding_P[prefixes_M]
+    return on_step, Reads(*(array[is_on_prefix_M] for array in (prefixes_M, prefix_columns_M, targets_M, indices_M)))
 
 
-def _path_columns(row: Row, trie: Trie) -> list[tuple[int, npt.NDArray[np.int64], int]]:
-    """Return each path of a row, the columns of its tokens, and how many of these it shares with the path before."""
-    paths: list[tuple[int, npt.NDArray[np.int64], int]] = []
-    columns = np.zeros(0, dtype=np.int64)
-    num_columns = 0
-    for path in range(row.first, row.last):
-        num_shared = max(trie.shared[path] - row.depth, 0) if path > row.first else 0
-        num_new = len(trie.paths[path]) - row.depth - num_shared
-        columns = np.concatenate([columns[:num_shared], np.arange(num_columns, num_columns + num_new)])
-        num_columns += num_new
-        paths.append((path, columns, num_shared))
-    return paths
+def _runs(starts: Array, lengths: Array) -> Array:
+    """Return start, start + 1, ... for each pair of a start and a length above 0, concatenated."""
+    jumps = np.diff(starts, prepend=0)
+    jumps[1:] -= lengths[:-1] - 1
+    steps = np.ones(lengths.sum(), dtype=np.int64)
+    steps[np.cumsum(lengths) - lengths] = jumps
+    runs: Array = np.cumsum(steps)
+    return runs
