@@ -53,9 +53,11 @@ def _add_model_group(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluation_group(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to evaluate")
-    group.add_argument("--eval", default="core,bpb", metavar="LIST", help="core, bpb or both (default: core,bpb)")
+    group.add_argument("--eval", default="core,bpb", metavar="LIST", help="core, bpb or core,bpb (default: core,bpb)")
     group.add_argument("--suite", help="core-11 or core-22 (default: core-11)")
-    group.add_argument("--tasks", metavar="LIST", help="task names or .toml files instead of a suite")
+    group.add_argument(
+        "--tasks", metavar="LIST", help="task names or .toml files, separated by commas, instead of a suite"
+    )
     group.add_argument(
         "--source",
         choices=["hub", "bundle", "demo"],
@@ -118,7 +120,7 @@ def read_options(args: argparse.Namespace) -> EvaluateOptions:
     """Return the options; raises InputError for values that do not fit, and for those that would change nothing."""
     evaluations = _split(args.eval)
     if not evaluations or set(evaluations) - {"core", "bpb"}:
-        raise InputError(f"`eval`: expected core, bpb or both, got {args.eval!r}")
+        raise InputError(f"`eval`: expected core, bpb or core,bpb, got {args.eval!r}")
     for evaluation, other, names in (("core", "bpb", _CORE_ONLY), ("bpb", "core", _TEXT_ONLY)):
         for name in names:
             if evaluation not in evaluations and getattr(args, name) is not None:

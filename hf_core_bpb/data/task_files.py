@@ -3,6 +3,7 @@
 import dataclasses
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -184,8 +185,11 @@ def select_tasks(tasks: list[Task], names: Sequence[str] | None, suite: str, kno
         elif name in by_name:
             selected.append(by_name[name])
         else:
+            similar = get_close_matches(name, by_name, n=1)
+            hint = f" (did you mean {similar[0]!r}?)" if similar else ""
             raise InputError(
-                f"`tasks`: expected names of {known} ({', '.join(by_name)}) or paths of .toml files, got {name!r}"
+                f"`tasks`: expected names, separated by commas, or paths of .toml files, got {name!r}{hint}; "
+                f"{known} has {', '.join(by_name)}"
             )
     _reject_repeats([task.name for task in selected])
     return selected

@@ -42,6 +42,8 @@ class CoreOptions:
         _check_forward_sizes(self.max_length, self.batch_tokens)
         if self.precision is not None and not 0 < self.precision < 1:
             raise InputError(f"`precision`: expected a half-width above 0 and below 1, got {self.precision}")
+        if isinstance(self.tasks, str):
+            raise InputError(f"`tasks`: expected a list of names, got a single string: {self.tasks!r}")
         if self.tasks is not None and not self.tasks:
             raise InputError("`tasks`: expected one or more names, got none")
         if self.source == "bundle" and self.bundle is None:

@@ -107,7 +107,14 @@ def resolve_texts(options: TextOptions) -> list[TextSource]:
     """Return the documents of every text; raises InputError for a source that cannot be read."""
     if options.texts is not None:
         return [read_text(name) for name in options.texts]
-    return _demo_texts() if options.source == "demo" else [read_text(DEFAULT_TEXT)]
+    if options.source == "demo":
+        return _demo_texts()
+    try:
+        return [read_text(DEFAULT_TEXT)]
+    except InputError as error:
+        raise InputError(
+            f"{error}; this text of the Hub is the default: give a file as `text`, or set `eval` core"
+        ) from None
 
 
 def read_text(name: str) -> TextSource:

@@ -36,7 +36,8 @@ def is_fsdp_requested() -> bool:
 
 
 def check_loading(options: ModelOptions) -> None:
-    """Raise InputError for options that do not go together, or need a package that is not installed."""
+    """Raise InputError for options that do not go together, or need a package or a folder that is missing."""
+    options.check_location()
     processes = process_group().num_processes
     spread = {
         "`device_map`": options.device_map is not None,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from hf_core_bpb.data.demo import DEMO_MODEL
+from hf_core_bpb.errors import InputError
 
 Quantization = Literal["4bit", "8bit"]
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -48,3 +49,14 @@ class ModelOptions:
     def is_folder(self) -> bool:
         """Whether the model lies on this machine's disk."""
         return Path(self.location).is_dir()
+
+    def check_location(self) -> None:
+        """Raise InputError for a path that is no folder of a model; an id is checked by the Hub."""
+        path = Path(self.location)
+        if path.is_file():
+            raise InputError(f"`model`: expected a folder or an id on the Hub, got the file {self.location!r}")
+        if path.is_dir():
+            if self.gguf_file is None and not any((path / f"{name}config.json").exists() for name in ("", "adapter_")):
+                raise InputError(f"`model`: no config.json in the folder {self.location!r}")
+        elif self.location.startswith((".", "~", "/")) or self.location.count("/") > 1:
+            raise InputError(f"`model`: no such folder: {self.location!r}")

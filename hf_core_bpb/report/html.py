@@ -181,8 +181,8 @@ def _cost(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     work, environment = results["work"], results["environment"]
     return [
         ("tokens in forward passes", f"{work['forward_tokens']:,} in {work['forwards']:,} passes"),
-        ("theoretical minimum of tokens", f"{work['minimum_tokens']:,}"),
-        ("strategy", str(work["backend"])),
+        ("fewest tokens possible if shared prompts are forwarded once", f"{work['minimum_tokens']:,}"),
+        ("fast paths and head", str(work["backend"])),
         ("seconds, processes", f"{work['seconds']:.1f}, {work['processes']}"),
         ("peak memory", f"{work['peak_memory_bytes'] / 2**20:,.0f} MiB"),
         *((name, str(value)) for name, value in environment.items()),

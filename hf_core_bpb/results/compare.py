@@ -73,7 +73,7 @@ def check_recipes(before: SavedRun, after: SavedRun, only: str | None) -> list[s
         raise InputError(
             f"compare: expected the same evaluations in {before.folder} and {after.folder}, "
             f"got {', '.join(first) or 'none'} and {', '.join(second) or 'none'}"
-            + ("" if only is not None else "; only=core or only=bpb compares one of the two")
+            + ("" if only is not None else "; `only` core or `only` bpb compares one of the two")
         )
     notes: list[str] = []
     wrong: list[str] = []

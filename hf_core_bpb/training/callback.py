@@ -1,6 +1,7 @@
 """A callback for transformers' Trainer: tokens per parameter, FLOPs, bits per byte and CORE while a model trains."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -267,6 +268,9 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
 
     def _log_core(self, step: int) -> None:
         if self._core is not None and step != self._measurements.core_step:
+            if process_group().is_main_process and not self._trainer.args.disable_tqdm:
+                # On a line after the Trainer's progress bar, which stands still meanwhile.
+                print(f"\nMeasuring CORE at step {step}.", file=sys.stderr, flush=True)
             self._log_measured(self._measurements.core(step, self._evaluation, self._core))
 
     def _log_measured(self, measured: Measured) -> None:

@@ -187,7 +187,7 @@ def test_a_user_s_task_file_runs(hub, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--tasks", "nope"], "--tasks: expected names of the task folder"),
+        (["--tasks", "nope"], "--tasks: expected names, separated by commas"),
         (["--model", "nobody/none"], "--model: expected a causal language model at 'nobody/none'"),
         (["--model", "tiny", "--eval", "core", "--tasks", "missing.toml"], "no such task file: missing.toml"),
     ],

@@ -12,8 +12,8 @@ from hf_core_bpb.data.task_files import list_tasks
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--eval", "speed"], "--eval: expected core, bpb or both, got 'speed'"),
-        (["--eval", ","], "--eval: expected core, bpb or both, got ','"),
+        (["--eval", "speed"], "--eval: expected core, bpb or core,bpb, got 'speed'"),
+        (["--eval", ","], "--eval: expected core, bpb or core,bpb, got ','"),
         (["--batch-tokens", "0"], "--batch-tokens: expected auto or a whole number, 1 or more, got '0'"),
         (["--batch-tokens", "many"], "--batch-tokens: expected auto or a whole number, 1 or more, got 'many'"),
     ],

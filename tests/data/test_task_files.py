@@ -115,8 +115,13 @@ def test_an_invalid_task_file_is_rejected_with_file_key_and_expected_value(tmp_p
 
 
 def test_an_unknown_task_is_rejected_with_the_known_names():
-    with pytest.raises(InputError, match=r"arc_challenge, arc_easy.*got 'nope'"):
+    with pytest.raises(InputError, match=r"got 'nope'; the task folder has .*arc_challenge, arc_easy"):
         select_tasks(list_tasks(), ["nope"], "core-11", "the task folder")
+
+
+def test_a_misspelt_task_is_rejected_with_the_most_similar_name():
+    with pytest.raises(InputError, match=r"got 'arc_eazy' \(did you mean 'arc_easy'\?\);"):
+        select_tasks(list_tasks(), ["arc_eazy"], "core-11", "the task folder")
 
 
 def test_a_repeated_task_is_rejected():

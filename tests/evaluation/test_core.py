@@ -207,3 +207,8 @@ def test_every_change_of_a_bundle_changes_the_signature(tiny_model, tokenizer, b
     assert changed != (bundle / file).read_text()
     (bundle / file).write_text(changed)
     assert evaluate_core(tiny_model, tokenizer, **options).signature != first.signature
+
+
+def test_a_single_string_is_no_list_of_tasks():
+    with pytest.raises(InputError, match="`tasks`: expected a list of names, got a single string: 'arc_easy'"):
+        CoreOptions(tasks="arc_easy")

@@ -138,7 +138,7 @@ def test_core_at_the_end_is_of_the_last_weights_and_not_of_the_best(tmp_path, to
 
 
 @pytest.mark.parametrize("strategy", ["steps", "epoch"])
-def test_core_of_a_run_that_stops_early_is_of_its_last_weights(tmp_path, tokenizer, strategy):
+def test_core_of_a_run_that_stops_early_is_announced_and_of_its_last_weights(tmp_path, tokenizer, strategy, capsys):
     callback = CoreBpbCallback(core_every=1000, **PIQA)
     trainer = make_trainer(
         tmp_path, tokenizer, callback, eval_dataset=[text_row(tokenizer)], eval_strategy=strategy, eval_steps=2,
@@ -151,6 +151,7 @@ def test_core_of_a_run_that_stops_early_is_of_its_last_weights(tmp_path, tokeniz
     assert trainer.state.global_step == 6
     assert [step for step, _ in callback.core_results] == [6]
     assert steps_with(trainer, "eval_core") == [6]
+    assert capsys.readouterr().err.count("Measuring CORE at step 6.") == 1
 
 
 def test_tensorboard_gets_the_logged_values(tmp_path, tokenizer, monkeypatch):
