@@ -1,6 +1,7 @@
 # make demo: the environment, the package, and the main job on the demo that ships with it
 # make test: the environment, the package as a wheel, all tests, and the engine's under the CPU's older kernels
 # make test-fast: the tests that launch and train nothing, and the engine's verdicts under every instruction set
+# make test-cuda: the tests that need a CUDA device; on a GPU, .venv needs a CUDA build of torch
 # make test-mutants: one small change of the package at a time, for each of which a fast test must fail
 # make check: formatting, lint, types
 # make docs: the documentation site, in site/
@@ -16,7 +17,7 @@ SOURCES := $(shell find hf_core_bpb tasks -type f -not -path '*/__pycache__/*') 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: demo test test-fast test-mutants check fix wheel clean test-oldest audit fuzz
+.PHONY: demo test test-fast test-cuda test-mutants check fix wheel clean test-oldest audit fuzz
 
 demo: $(VENV)/.installed
 	$(BIN)/hf-core-bpb --output results/demo --overwrite
@@ -32,6 +33,9 @@ test: $(VENV)/.installed
 test-fast: $(VENV)/.installed
 	$(PYTEST) --dist worksteal -m "not slow and not instruction_sets"
 	$(BIN)/python tests/support/instruction_sets.py
+
+test-cuda: $(VENV)/.installed
+	HF_CORE_BPB_SHOW_CUDA=1 $(BIN)/pytest -m cuda
 
 test-mutants: $(VENV)/.installed
 	$(BIN)/python tests/support/mutants.py

@@ -25,6 +25,9 @@ os.environ.update(
     HF_HUB_DISABLE_XET="1",
     COLUMNS="120",
 )
+# Two launched processes would share one GPU. `make test-cuda` runs the tests that need it, and shows it to them.
+if "HF_CORE_BPB_SHOW_CUDA" not in os.environ:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 for name in ("HF_HUB_OFFLINE", "HF_TOKEN", "WORLD_SIZE", "RANK"):
     os.environ.pop(name, None)
 
@@ -54,6 +57,15 @@ def only_slow_tests_launch_programs(request):
     LAUNCHED.clear()
     if launched and request.node.get_closest_marker("slow") is None:
         pytest.fail(f"mark this test slow, as it launches {launched[0]}")
+
+
+@pytest.fixture(autouse=True)
+def a_cuda_device_if_marked(request):
+    if request.node.get_closest_marker("cuda") is not None:
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device: make test-cuda")
 
 
 def pytest_report_header() -> str:

@@ -129,7 +129,8 @@ def _sum_directly(scorer: Scorer, rows: _Rows, table: TokenBytes) -> Scored:
     """Return the sums of rows that the model is called with as they are, a budget of tokens at a time."""
     total = Scored()
     with evaluation_mode(scorer.model):
-        for part in rows.split(max(1, scorer.budget // max(rows.x_BxT.shape[1], 1))):
+        length = max(rows.x_BxT.shape[1], 1)
+        for part in rows.split(max(1, scorer.budget(length) // length)):
             total += _forward(scorer, part, table)
     return total
 
@@ -137,7 +138,7 @@ def _sum_directly(scorer: Scorer, rows: _Rows, table: TokenBytes) -> Scored:
 def _sum_in_lockstep(scorer: Scorer, batches: Iterable[Batch], table: TokenBytes) -> Scored:
     """Return the sums of this process's batches, calling the model as often as every other process does."""
     total = Scored()
-    budget = scorer.budget
+    budget = scorer.budget(positions_of(scorer.model) or 0)
     remaining = enumerate(batches)
     while True:
         gathering: Gathering[int] = Gathering()

@@ -29,7 +29,11 @@ def rescaled_beyond(model: torch.nn.Module) -> int | None:
 
 def device_of(model: torch.nn.Module) -> torch.device:
     """Return the device on which a model takes its ids."""
-    device = next(model.parameters()).device
+    weight = next(model.parameters())
+    device = weight.device
+    if isinstance(weight, DTensor) and device.type != weight.device_mesh.device_type:
+        # Shards that rest on the CPU are gathered on the device of their mesh.
+        return torch.device(weight.device_mesh.device_type, torch.accelerator.current_device_index())
     # Offloaded weights are on no device; their hooks move the inputs.
     return torch.device("cpu") if device.type == "meta" else device
 
@@ -43,6 +47,12 @@ def compute_dtype_of(model: torch.nn.Module) -> torch.dtype:
     """Return the dtype of the model's matrix products: autocast's where it is on, else that of the weights."""
     device_type = device_of(model).type
     return torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else dtype_of(model)
+
+
+def attention_of(model: torch.nn.Module) -> str | None:
+    """Return the name of the implementation of attention, such as sdpa, None if the model declares none."""
+    config: Any = getattr(model, "config", None)
+    return getattr(config.get_text_config(), "_attn_implementation", None) if config is not None else None
 
 
 def num_known_ids(model: torch.nn.Module) -> int | None:

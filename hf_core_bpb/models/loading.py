@@ -96,7 +96,7 @@ def load_language_model(options: ModelOptions, device: torch.device, max_length:
     tokenizer = _load_tokenizer(options)
     if options.tokenizer is not None:
         loading["tokenizer"] = _pin_tokenizer(options.tokenizer)
-    if (options.device_map, options.tp_plan) == (None, None) and not is_quantized:
+    if (options.device_map, options.tp_plan) == (None, None) and not is_quantized and not is_fsdp_requested():
         model = model.to(device)
     if options.compile and _compile(model):
         loading["compiled"] = "yes"
@@ -173,7 +173,7 @@ def _is_quantized_checkpoint(options: ModelOptions) -> bool:
 
 
 def _loading_arguments(options: ModelOptions, device: torch.device, is_quantized: bool) -> dict[str, Any]:
-    """Return the keywords of from_pretrained; quantized models are placed on the device by it."""
+    """Return the keywords of from_pretrained, which places the model on an accelerator without a copy in memory."""
     on_cpu = device.type == "cpu"
     dtype = "float32" if options.dtype == "auto" and on_cpu else options.dtype
     arguments: dict[str, Any] = {"dtype": dtype}
@@ -194,7 +194,9 @@ def _loading_arguments(options: ModelOptions, device: torch.device, is_quantized
             if options.quantization == "4bit"
             else BitsAndBytesConfig(load_in_8bit=True)
         )
-    if is_quantized and options.tp_plan is None:
+    # A GGUF file is converted on the CPU. A model to be sharded goes to the device layer by layer.
+    is_placed = not on_cpu and options.gguf_file is None and not is_fsdp_requested()
+    if (is_quantized or is_placed) and options.tp_plan is None:
         arguments.setdefault("device_map", {"": device})
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
@@ -234,7 +236,10 @@ def _compile(model: Any) -> bool:
 
 
 def _shard(model: Any, device: torch.device) -> None:
-    """Shard each layer's weights over the processes, which gather them when needed (FSDP2)."""
+    """Shard each layer's weights over the processes, which gather them when needed (FSDP2).
+
+    The model is on the CPU. Each layer goes to the device when it is sharded, so no device holds the whole model.
+    """
     mesh = init_device_mesh(device.type, (process_group().num_processes,))
     offload = os.environ.get("FSDP_OFFLOAD_PARAMS", "false").lower() in ("1", "true")
     policy = CPUOffloadPolicy() if offload and device.type != "cpu" else OffloadPolicy()

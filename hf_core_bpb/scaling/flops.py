@@ -1,6 +1,7 @@
 """FLOPs of training: by 6 N D, or counted operation by operation on a copy of the model without weights."""
 
 import copy
+import re
 from typing import Any
 
 import torch
@@ -9,7 +10,10 @@ from torch.utils.flop_counter import FlopCounterMode
 # Dense bfloat16 FLOPs per second by the vendors' data sheets, without sparsity; the first name that matches applies.
 _PEAKS = {
     "B200": 2.25e15,
+    "H200 NVL": 835e12,
     "H200": 989e12,
+    "GH200": 989e12,
+    "H100 NVL": 835e12,
     "H100 PCIe": 756e12,
     "H100": 989e12,
     "A100": 312e12,
@@ -24,6 +28,8 @@ _PEAKS = {
     "MI300X": 1307e12,
     "MI250X": 383e12,
 }
+# Words after which a known name has another peak: RTX 4090 D, RTX 4090 Laptop GPU.
+_SLOWER_VARIANTS = {"D", "Laptop", "Max", "MIG"}
 
 
 def six_n_d(parameters: float, tokens: float) -> float:
@@ -77,5 +83,7 @@ def peak_flops(device: torch.device) -> float | None:
     """Return the dense bfloat16 peak of a device in FLOPs per second, None where it is unknown."""
     if device.type != "cuda":
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((peak for device_name, peak in _PEAKS.items() if device_name in name), None)
+    words = set(re.split(r"[\s-]+", torch.cuda.get_device_name(device)))
+    if words & _SLOWER_VARIANTS:
+        return None
+    return next((peak for name, peak in _PEAKS.items() if set(name.split()) <= words), None)

@@ -9,7 +9,7 @@ import numpy as np
 from hf_core_bpb.scoring.jobs import Costs, Job, Mode, Row, Step
 
 # Tokens of cached prefixes per forwarded token that a forward may have.
-_CACHED_PER_TOKEN = 4
+CACHED_PER_TOKEN = 4
 # A prefix is forwarded again after this many full batches on it, so that processes can share its rows.
 _BATCHES_PER_PREFIX = 16
 
@@ -115,7 +115,7 @@ def cut_batches(lengths: Sequence[int], batch_tokens: int, per_batch: float, cac
     for end in range(1, len(lengths) + 1):
         while first < end - 1 and not (
             (end - first) * lengths_N[first] <= batch_tokens
-            and (end - first) * (cached + lengths_N[first]) <= (1 + _CACHED_PER_TOKEN) * batch_tokens
+            and (end - first) * (cached + lengths_N[first]) <= (1 + CACHED_PER_TOKEN) * batch_tokens
         ):
             first += 1
         rows_N = np.arange(end - first, 0, -1)

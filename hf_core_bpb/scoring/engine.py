@@ -8,8 +8,16 @@ import torch
 
 from hf_core_bpb.errors import RunError, reason
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
-from hf_core_bpb.models.inspect import device_of, is_sharded, positions_of, processes_per_copy, rescaled_beyond
+from hf_core_bpb.models.inspect import (
+    attention_of,
+    device_of,
+    is_sharded,
+    positions_of,
+    processes_per_copy,
+    rescaled_beyond,
+)
 from hf_core_bpb.progress import Progress
+from hf_core_bpb.scoring.device_errors import is_out_of_memory
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.jobs import Costs, Job, Mode
@@ -26,6 +34,9 @@ def record_nothing(sums: Mapping[int, Scored], work: Work) -> None:
 
 
 FAST_PATHS: frozenset[Mode] = frozenset({"tree", "prefix", "prefix+tree"})
+# The implementations of attention that take a mask of four dimensions. Others, such as FlashAttention, ignore it or
+# read memory that is not theirs, which ends the process on CUDA: a trial would come too late.
+_TAKES_TREE_MASKS = (None, "eager", "sdpa")
 
 # The cost of one more call of the model, in tokens: reading the weights, starting the kernels.
 # (GPT-2 small on two cores: 12 to 25.)
@@ -52,6 +63,8 @@ class Engine:
         self.processes_per_copy = processes_per_copy(model)
         self.in_lockstep = self.processes_per_copy > 1 or is_sharded(model)
         self.modes = modes & {"tree"} if self.in_lockstep else modes
+        if attention_of(model) not in _TAKES_TREE_MASKS:
+            self.modes -= {"tree", "prefix+tree"}
         self.forward = Forward(model, head if head is not None else choose_head(model, replay=not self.in_lockstep))
         self.device = device_of(model)
         self.rescaled_beyond = rescaled_beyond(model)
@@ -175,12 +188,6 @@ class Engine:
         with evaluation_mode(self.model):
             for _ in range(num_forwards):
                 self.model(input_ids=ids_BxT, use_cache=False)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether a forward failed for lack of memory, on an accelerator or a CPU."""
-    messages = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in messages)
 
 
 def _costs_of(model: torch.nn.Module, device: torch.device) -> Costs:

@@ -41,7 +41,7 @@ class Forward:
         for block in [*([layout.prefixes] if layout.prefixes is not None else []), *layout.steps]:
             inputs = self._inputs(block, layout, job, cache)
             keep_BxT, logit_rows_M, targets_M, indices_M = _select(block)
-            chunks, block_cache = self.headed(self._tensor(block.ids_BxT), self._tensor(keep_BxT), **inputs)
+            chunks, block_cache = self.headed(self._tensor(block.ids_BxT), keep_BxT, **inputs)
             if len(indices_M):
                 nats_N[indices_M], greedy_N[indices_M] = read_losses(chunks, logit_rows_M, targets_M)
             if block is layout.prefixes:
@@ -57,8 +57,7 @@ class Forward:
 
         The model must be in evaluation mode. Further inputs are passed to it.
         """
-        ids, keep = self._tensor(ids_BxT), self._tensor(keep_BxT)
-        chunks, _ = self.headed(ids, keep, use_cache=False, **inputs)
+        chunks, _ = self.headed(self._tensor(ids_BxT), keep_BxT, use_cache=False, **inputs)
         return read_losses(chunks, np.arange(int(keep_BxT.sum())), targets_BxT[keep_BxT])
 
     def _inputs(self, block: Block, layout: Layout, job: Job, cache: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from hf_core_bpb.models.inspect import base_of
@@ -30,30 +32,30 @@ class HeadedModel:
         self.head_rows = 0
 
     def __call__(
-        self, ids_BxT: torch.Tensor, keep_BxT: torch.Tensor, **inputs: Any
+        self, ids_BxT: torch.Tensor, keep_BxT: npt.NDArray[np.bool_], **inputs: Any
     ) -> tuple[Iterator[torch.Tensor], Any]:
         """Return the logits (N, V) at the positions to keep, row by row in chunks, and the model's cache.
 
-        Read all chunks before the next call.
+        Read all chunks before the next call. keep_BxT is on the host: the output may be on another device than the ids.
         """
         if self.head == "replayed":
             base = base_of(self.model)
             if base is None:
                 raise TypeError(f"{type(self.model).__name__} has no base model")
             output = base(input_ids=ids_BxT, **inputs)
-            return self._replay(base, output, output.last_hidden_state[keep_BxT]), _cache_of(output)
+            return self._replay(base, output, _pick(output.last_hidden_state, keep_BxT)), _cache_of(output)
         if self.head == "masked":
-            mask_BxT = keep_BxT
+            mask_BxT = torch.from_numpy(keep_BxT)
             if not keep_BxT.any():
                 # Some models fail on an empty mask.
-                mask_BxT = torch.zeros_like(keep_BxT)
+                mask_BxT = torch.zeros_like(mask_BxT)
                 mask_BxT[0, -1] = True
-            output = self.model(input_ids=ids_BxT, logits_to_keep=mask_BxT, **inputs)
+            output = self.model(input_ids=ids_BxT, logits_to_keep=mask_BxT.to(ids_BxT.device), **inputs)
             self.head_rows += len(output.logits)
             logits_NxV = output.logits[: int(keep_BxT.sum())]
         else:
             output = self.model(input_ids=ids_BxT, **inputs)
-            logits_NxV = output.logits[keep_BxT]
+            logits_NxV = _pick(output.logits, keep_BxT)
             self.head_rows += ids_BxT.numel()
         return _chunks(logits_NxV), _cache_of(output)
 
@@ -67,6 +69,12 @@ class HeadedModel:
                 logits_NxV = self.model(input_ids=ids_1xN, use_cache=False).logits[0]
             self.head_rows += len(logits_NxV)
             yield logits_NxV
+
+
+def _pick(values_BxTxD: torch.Tensor, keep_BxT: npt.NDArray[np.bool_]) -> torch.Tensor:
+    """Return the values (N, D) at the positions to keep; by indices, as a mask on the device would wait for it."""
+    rows_N, columns_N = (torch.from_numpy(indices).to(values_BxTxD.device) for indices in np.nonzero(keep_BxT))
+    return values_BxTxD[rows_N, columns_N]
 
 
 def _rows_per_chunk(model: torch.nn.Module) -> int:

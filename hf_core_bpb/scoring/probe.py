@@ -11,6 +11,7 @@ import torch
 from hf_core_bpb.errors import InputError, RunError, reason
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
 from hf_core_bpb.models.inspect import accepts, compute_dtype_of, device_of, num_known_ids, positions_of
+from hf_core_bpb.scoring.device_errors import is_device_lost
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
 from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
@@ -108,6 +109,7 @@ class Probe:
             self.requests = [_with_wrong_context(request, _num_ids(model)) for request in requests]
             wrong_context_N = self._score("full", "full", batch_tokens=1)
         except Exception as error:  # any error of the model, or non-finite losses: there is no reference
+            _check_device(error)
             self.unusable = f"it cannot be verified: {reason(error)}"
             return
         finally:
@@ -123,7 +125,8 @@ class Probe:
         try:
             with in_float64(self.model):
                 return self._score("full", "full", per_forward=_FEW_FORWARDS_COST)
-        except Exception:  # such as a kernel without float64
+        except Exception as error:  # such as a kernel without float64
+            _check_device(error)
             return None
 
     def failure(self, head: Head, mode: Mode) -> str | None:
@@ -133,6 +136,7 @@ class Probe:
         try:
             errors = self.errors(head, mode)
         except Exception as error:  # models raise any error for inputs that they do not support
+            _check_device(error)
             return f"{type(error).__name__}: {reason(error)}"
         if mode != "full" and self.context_effect == 0.0:
             return "it cannot be verified: the model's losses do not depend on their context"
@@ -183,6 +187,15 @@ class Probe:
             for job in jobs:
                 scored |= forward.run(job, trie, self.requests)
         return np.array([scored[index].mean_nats for index in range(len(self.requests))])
+
+
+def _check_device(error: Exception) -> None:
+    """Raise RunError for a failure after which the device cannot be used, so that nothing else can be tried."""
+    if is_device_lost(error):
+        raise RunError(
+            f"a kernel failed while a fast path was checked, and the device is lost: {reason(error)}; try "
+            "`attn_implementation` eager"
+        ) from error
 
 
 def _with_wrong_context(request: Request, num_ids: int) -> Request:

@@ -67,16 +67,23 @@ class Scorer:
         """The model with its fast paths."""
         if self._engine is None:
             self._engine = Engine(self.model)
+            if self._engine.forward.headed.head == "full":
+                _warn(
+                    f"{type(self.model).__name__} computes logits at every position, as it gives the same losses in no "
+                    "other way. Results are unaffected, the run is slower and needs more memory."
+                )
         return self._engine
 
-    @property
-    def budget(self) -> int:
-        """Maximum tokens per forward pass, the same on all processes, which must call this together."""
+    def budget(self, longest: int) -> int:
+        """Return the maximum tokens per forward pass, the same on all processes, which must call this together.
+
+        longest: tokens of the longest row.
+        """
         if self._budget is None:
             journal = self.journal
             requested = self.batch_tokens or (journal.batch_tokens if journal is not None else None)
             head = self.engine.forward.headed.head
-            self._budget = requested or min(gather_parts(partial(auto_batch_tokens, self.model, head)))
+            self._budget = requested or min(gather_parts(partial(auto_batch_tokens, self.model, head, longest)))
         return self._budget
 
     def score(self, workload: Workload) -> ScoredWorkload:
@@ -86,7 +93,7 @@ class Scorer:
         any process, all of them halve the token budget for the remaining requests.
         """
         self._check(workload)
-        budget = self.budget
+        budget = self.budget(max((trie.longest for trie in workload.tries.values()), default=0))
         self._record_budget(budget)
         sums: dict[str, dict[int, Scored]] = {name: {} for name in workload.requests}
         work = Work(minimum_tokens=workload.minimum_tokens)

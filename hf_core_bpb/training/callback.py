@@ -192,7 +192,7 @@ class CoreBpbCallback(TrainerCallback, ExportableState):
         )
         if self._bpb_is_requested or self._core is not None:
             self._evaluation.prepare(self._bpb_is_requested, self._core)
-        self.meter.begin(kwargs["model"])
+        self.meter.begin(kwargs["model"], max(1, args.n_gpu))
         self._has_begun = True
         self._hooks.install(self._trainer)
         self.meter.start_clock()

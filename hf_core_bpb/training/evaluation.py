@@ -18,7 +18,13 @@ from hf_core_bpb.models.language_model import LanguageModel, wrap
 from hf_core_bpb.scaling.forecast import FEWEST_POINTS, forecast_loss
 from hf_core_bpb.scoring.scorer import Scorer
 from hf_core_bpb.training.settings import CallbackSettings
-from hf_core_bpb.training.trainer_hooks import eval_datasets, evaluated_model, evaluation_weights, learning_rates
+from hf_core_bpb.training.trainer_hooks import (
+    autocast,
+    eval_datasets,
+    evaluated_model,
+    evaluation_weights,
+    learning_rates,
+)
 from hf_core_bpb.training.validation import VALIDATION, prepare_validation_rows, prepare_validation_texts
 from hf_core_bpb.types import Scored
 
@@ -52,13 +58,14 @@ class Evaluation:
 
         within_evaluation: whether the Trainer itself is evaluating.
         """
-        with _preserved_randomness(), evaluation_weights(self._trainer, within_evaluation):
+        with _preserved_randomness(), evaluation_weights(self._trainer, within_evaluation), autocast(self._trainer):
             sums, _ = self._prepared_documents().score(self._scorer())
             return sums[VALIDATION]
 
     def score_core(self, core: ResolvedCore) -> CoreResult:
         """Return the CORE results. Raises RunError for losses that are not finite."""
-        with _preserved_randomness(), evaluation_weights(self._trainer, within_evaluation=False):
+        weights = evaluation_weights(self._trainer, within_evaluation=False)
+        with _preserved_randomness(), weights, autocast(self._trainer):
             result, _ = score_core(self._language_model(), self._scorer(), self._prepared_core(core))
             return result
 

@@ -49,9 +49,10 @@ class Meter:
         self.counts |= saved.get("counts", {})
         self.train_seconds = saved.get("train_seconds", 0.0)
 
-    def begin(self, model: torch.nn.Module) -> None:
-        """Start to count what the model is trained on."""
+    def begin(self, model: torch.nn.Module, num_devices: int) -> None:
+        """Start to count what the model is trained on; num_devices: of this process (several with DataParallel)."""
         self.model = model
+        self.num_devices = num_devices
         self.parameters = count_parameters(model)
         self.flops_per_token = _flops_by_length(model)
         self.counter.attach(model)
@@ -125,7 +126,8 @@ class Meter:
             logs["scale/flops"] = self.flops
             peak = self.device_flops if self.device_flops is not None else peak_flops(process_group().device)
             if peak is not None and self.train_seconds > 0:
-                logs["scale/mfu"] = self.flops / (self.train_seconds * peak * process_group().num_processes)
+                num_devices = self.num_devices * process_group().num_processes
+                logs["scale/mfu"] = self.flops / (self.train_seconds * peak * num_devices)
         return logs
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Any, cast
 
@@ -184,6 +184,15 @@ def eval_datasets(trainer: Trainer) -> list[tuple[Any, Callable[[list[Any]], Any
 def evaluated_model(trainer: Trainer) -> Any:
     """Return the bare model, or the wrapper that gathers its weights if they are sharded."""
     return trainer.model_wrapped if trainer.is_fsdp_enabled else trainer.model
+
+
+def autocast(trainer: Trainer) -> AbstractContextManager[Any]:
+    """Return the context of the Trainer's mixed precision.
+
+    Accelerate applies it to the model's forward alone, while scoring also calls the base model and the head.
+    """
+    context: AbstractContextManager[Any] = trainer.accelerator.autocast()
+    return context
 
 
 @contextmanager

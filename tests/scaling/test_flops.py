@@ -66,5 +66,26 @@ def test_the_peak_of_a_cpu_is_unknown():
     assert peak_flops(torch.device("cpu")) is None
 
 
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989e12),
+        ("NVIDIA H100 PCIe", 756e12),
+        ("NVIDIA A100-SXM4-80GB", 312e12),
+        ("NVIDIA A10G", 70e12),
+        ("NVIDIA L4", 121e12),
+        ("NVIDIA L40S", 362e12),
+        ("NVIDIA L40", None),
+        ("NVIDIA RTX A1000", None),
+        ("NVIDIA GeForce RTX 4090", 165e12),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
+    ],
+)
+def test_peaks_are_found_by_whole_words_of_the_devices_name(monkeypatch, name, peak):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: name)
+    assert peak_flops(torch.device("cuda")) == peak
+
+
 def test_six_n_d_by_hand():
     assert six_n_d(30e6, 600e6) == pytest.approx(1.08e17)

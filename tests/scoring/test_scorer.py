@@ -22,7 +22,6 @@ from hf_core_bpb.evaluation.options import CoreOptions
 from hf_core_bpb.evaluation.resolve import TextSource, resolve_core
 from hf_core_bpb.models.language_model import wrap
 from hf_core_bpb.scoring.engine import Engine
-from hf_core_bpb.scoring.memory import auto_batch_tokens, fitting_tokens
 from hf_core_bpb.scoring.scorer import Scorer
 from hf_core_bpb.scoring.workload import build_workload
 from hf_core_bpb.tokenization.windows import choose_windows
@@ -47,7 +46,7 @@ def test_the_budget_is_halved_when_memory_runs_out_and_nothing_is_scored_twice(t
     messages = [str(w.message) for w in caught if "continuing" in str(w.message)]
     assert [message.rsplit(" ", 1)[1] for message in messages] == ["200", "100"]
     check(requests, scored.sums)
-    assert scored.batch_tokens == narrow.budget == 100
+    assert scored.batch_tokens == narrow.budget(0) == 100
     # Apart from padding, every path is forwarded once.
     assert scored.work.forward_tokens < 1.2 * sum(len(p) for t in workload(requests).tries.values() for p in t.paths)
 
@@ -100,18 +99,6 @@ def test_a_prepared_run_scores_another_checkpoint_without_tokenizing_again(token
         assert score_texts(lm, scorer, texts_prepared)[0] == run_texts(plain, Scorer(model), texts, windows)[0]
     assert calls > 0
     assert counting.calls == calls
-
-
-def test_the_budget_is_the_power_of_two_that_fits_half_of_the_free_memory():
-    # 16 GiB free, 1 MiB per token: 8,192 tokens fit half of it. The limits are 1,024 and 65,536.
-    assert fitting_tokens(2**34, 2**20) == 8192
-    assert fitting_tokens(2**34 - 1, 2**20) == 4096
-    assert fitting_tokens(2**20, 2**20) == 1024
-    assert fitting_tokens(2**40, 2**10) == 65536
-
-
-def test_the_budget_on_a_cpu_is_2048_tokens(tiny_model):
-    assert auto_batch_tokens(tiny_model, "replayed") == 2048
 
 
 SCRIPT = """

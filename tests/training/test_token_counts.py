@@ -12,6 +12,8 @@ from transformers import (
 )
 
 from hf_core_bpb import CoreBpbCallback
+from hf_core_bpb.scaling.laws import find_rule
+from hf_core_bpb.training.meter import Meter
 from hf_core_bpb.training.token_counter import TokenCounter
 
 
@@ -195,3 +197,16 @@ def test_a_checkpoint_saves_counts_curve_and_alerts_under_fixed_keys():
             "sizes_logged": False,
         },
     }
+
+
+def test_mfu_counts_every_device_of_a_process(tiny_model):
+    """DataParallel runs one process on several devices."""
+    meter = Meter("matmul", find_rule("besiroglu-2024"), device_flops=1e9)
+    shares = []
+    for num_devices in (1, 4):
+        meter.begin(tiny_model, num_devices)
+        meter.end()
+        meter.counts["forward_tokens"], meter.train_seconds = 1000, 2.0
+        shares.append(meter.scale(None)["scale/mfu"])
+    assert shares[0] == pytest.approx(4 * shares[1])
+    assert shares[0] > 0
