@@ -69,8 +69,8 @@ class Scorer:
             self._engine = Engine(self.model)
             if self._engine.forward.headed.head == "full":
                 _warn(
-                    f"{type(self.model).__name__} computes logits at every position, as it gives the same losses in no "
-                    "other way. Results are unaffected, the run is slower and needs more memory."
+                    f"{type(self.model).__name__} computes logits at every position, as no other way gives the same "
+                    "losses. Results are unaffected, the run is slower and its batches are smaller."
                 )
         return self._engine
 
