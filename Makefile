@@ -28,7 +28,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2
 # By file, so that tests share the runs of the command that a file begins with.
 test: $(VENV)/.installed
 	$(PYTEST) --dist loadfile
-	$(BIN)/python tests/support/instruction_sets.py tests/scoring/test_engine.py
+	$(BIN)/python tests/support/instruction_sets.py tests/scoring/test_engine.py tests/scoring/test_half_precision.py
 
 test-fast: $(VENV)/.installed
 	$(PYTEST) --dist worksteal -m "not slow and not instruction_sets"

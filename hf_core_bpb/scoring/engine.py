@@ -111,7 +111,7 @@ class Engine:
         length = probe_length(self.model, longest)
         if self.rescaled_beyond is not None:
             length = min(length, self.rescaled_beyond)
-        probe = Probe(self.model, random_requests(self.model, length))
+        probe = Probe(self.model, random_requests(self.model, length), self.forward.headed.head)
         return {mode: probe.failure(self.forward.headed.head, mode) for mode in modes}
 
     def apply_verdicts(self, verdicts: Sequence[Mapping[Mode, str | None]], longest: int) -> dict[Mode, str]:

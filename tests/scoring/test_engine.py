@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from support.architectures import CORRECT, SILENTLY_WRONG, TAKE_SECONDS
 from support.naive import nats_of, score_span
 from support.requests import draw, request, sharing_requests
 from support.tiny_models import build_tiny_model
@@ -17,46 +18,6 @@ from hf_core_bpb.scoring.engine import FAST_PATHS, Engine
 from hf_core_bpb.scoring.float64 import can_widen, in_float64
 from hf_core_bpb.scoring.trie import build_trie
 from hf_core_bpb.types import Request, Work
-
-# The fast paths that are correct on each architecture; the check must disable the others.
-ATTENTION = {"tree", "prefix", "prefix+tree"}
-CORRECT = {
-    "gpt2": ATTENTION,  # learned positions
-    "opt": ATTENTION,  # learned positions, offset; its base model is not what its forward calls
-    "llama": ATTENTION,  # rotary
-    "granite": ATTENTION,  # scaled logits
-    "mixtral": ATTENTION,  # experts
-    "qwen3_moe": ATTENTION,
-    "phi3": ATTENTION,  # rotary, with other factors beyond 80 tokens
-    "bloom": {"prefix"},  # ALiBi
-    "falcon": {"prefix"},
-    "mpt": {"prefix"},
-    "mistral": {"tree", "prefix"},  # sliding window in all layers
-    "gemma2": {"tree", "prefix"},  # in every other layer; capped logits
-    "gemma3_text": {"tree", "prefix"},
-    "cohere2": {"tree", "prefix"},
-    "gpt_oss": {"tree", "prefix"},  # sinks, experts
-    "llama4_text": {"prefix"},  # chunked attention
-    "mamba": set(),
-    "mamba2": {"prefix"},
-    "rwkv": set(),
-    "jamba": set(),  # hybrids of attention and recurrence
-    "bamba": {"prefix"},
-    "falcon_h1": {"prefix"},
-    "qwen3_next": {"prefix"},
-    "lfm2": {"prefix"},
-    "recurrent_gemma": set(),
-}
-TAKE_SECONDS = {"bamba", "gemma3_text", "qwen3_next"}
-# Fast paths that give wrong numbers without an error if they are forced.
-SILENTLY_WRONG = [
-    ("rwkv", "tree"),
-    ("mpt", "tree"),
-    ("mamba2", "tree"),
-    ("llama4_text", "tree"),
-    ("jamba", "prefix"),
-    ("lfm2", "prefix+tree"),
-]
 
 
 def score(engine, requests, batch_tokens=300, verify=True):
@@ -122,11 +83,11 @@ def scale_weights(model, factor):
 def test_errors_of_correct_and_wrong_fast_paths_are_ten_times_away_from_the_limit(architecture, weights):
     """With weights of an untrained model, errors of wrong fast paths are as small as 1e-7 nats."""
     model = scale_weights(build_tiny_model(architecture), weights)
-    probe = probes.Probe(model, probes.random_requests(model, probes.probe_length(model, 80)))
     head = probes.choose_head(model)
+    probe = probes.Probe(model, probes.random_requests(model, probes.probe_length(model, 80)), head)
     for mode in sorted(FAST_PATHS):
         try:
-            structure, rounding = probe.errors(head, mode)
+            structure, rounding = probe.structure_error(head, mode), probe.rounding_error(head, mode)
         except (InputError, RuntimeError, TypeError, ValueError):
             assert mode not in CORRECT[architecture]
             continue
@@ -161,8 +122,8 @@ def test_a_model_that_cannot_run_in_float64_is_checked_in_its_dtype(monkeypatch)
     assert not can_widen(build_tiny_model().to("meta"))
     model = build_tiny_model("jamba")
     monkeypatch.setattr(probes, "can_widen", lambda _model: False)
-    probe = probes.Probe(model, probes.random_requests(model, 48))
-    (rounding,) = probe.errors("masked", "prefix")
+    probe = probes.Probe(model, probes.random_requests(model, 48), "full")
+    rounding = probe.structure_error("masked", "prefix")
     assert rounding.relative > 10 * rounding.allowed == 10 * 5e-5
     assert "failed the accuracy check" in probe.failure("masked", "prefix")
     assert probe.failure("masked", "full") is None

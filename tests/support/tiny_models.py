@@ -86,12 +86,17 @@ _OPTIONS = {
     "recurrent_gemma": _DECODER | {"attention_window_size": WINDOW, "lru_width": 32, "num_hidden_layers": 3},
 }
 _POSITIONS = {"gpt2": "n_positions", "rwkv": "context_length", "mpt": "max_seq_len"}
+_NUM_LAYERS = {"num_hidden_layers", "n_layer", "n_layers"}
 _UNBOUNDED = {"bloom", "mamba", "mamba2", "recurrent_gemma"}
 
 
-def build_tiny_model(architecture: str = "gpt2", positions: int = 512, window: int = WINDOW):
-    """Return a model of random weights, large enough that no two options tie."""
+def build_tiny_model(architecture: str = "gpt2", positions: int = 512, window: int = WINDOW, repeats: int = 1):
+    """Return a model of random weights, large enough that no two options tie; repeats: of its layers."""
     options = dict(_OPTIONS[architecture])
+    for name in _NUM_LAYERS & options.keys():
+        options[name] *= repeats
+    if "layer_types" in options:
+        options["layer_types"] = options["layer_types"] * repeats
     if "sliding_window" in options:
         options["sliding_window"] = window
     if architecture not in _UNBOUNDED:
