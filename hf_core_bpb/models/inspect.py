@@ -70,8 +70,10 @@ def check_largest_id(largest_id: int, model: torch.nn.Module) -> None:
 
 
 def accepts(module: torch.nn.Module, name: str) -> bool:
-    """Return whether a module's forward has a parameter of that name."""
-    return name in inspect.signature(module.forward).parameters
+    """Return whether a module's forward, or that of the model in a PEFT wrapper, has a parameter of that name."""
+    get_base: Any = getattr(module, "get_base_model", None)
+    forward = module.forward if get_base is None else get_base().forward
+    return name in inspect.signature(forward).parameters
 
 
 def base_of(model: torch.nn.Module) -> torch.nn.Module | None:

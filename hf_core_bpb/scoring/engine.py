@@ -22,8 +22,9 @@ from hf_core_bpb.scoring.forward import Forward
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.jobs import Costs, Job, Mode
 from hf_core_bpb.scoring.plan import plan_jobs
-from hf_core_bpb.scoring.probe import Probe, check_causal, choose_head, probe_length, random_requests
+from hf_core_bpb.scoring.probe import probe_length
 from hf_core_bpb.scoring.trie import Trie, build_trie, last_ends
+from hf_core_bpb.scoring.verdicts import verdicts_of
 from hf_core_bpb.types import Request, Scored, Work
 
 Record = Callable[[Mapping[int, Scored], Work], None]
@@ -58,14 +59,17 @@ class Engine:
             modes: the fast paths to allow.
             head: the strategy for the head; None for the cheapest that gives the same losses.
         """
-        check_causal(model)
         self.model = model
         self.processes_per_copy = processes_per_copy(model)
         self.in_lockstep = self.processes_per_copy > 1 or is_sharded(model)
         self.modes = modes & {"tree"} if self.in_lockstep else modes
         if attention_of(model) not in _TAKES_TREE_MASKS:
             self.modes -= {"tree", "prefix+tree"}
-        self.forward = Forward(model, head if head is not None else choose_head(model, replay=not self.in_lockstep))
+        self.verdicts = verdicts_of(model, replay=not self.in_lockstep)
+        self.verdicts.check_causal(model)
+        if head is None:
+            head = self.verdicts.choose_head(model, replay=not self.in_lockstep)
+        self.forward = Forward(model, head)
         self.device = device_of(model)
         self.rescaled_beyond = rescaled_beyond(model)
         self.costs = _costs_of(model, self.device)
@@ -111,8 +115,7 @@ class Engine:
         length = probe_length(self.model, longest)
         if self.rescaled_beyond is not None:
             length = min(length, self.rescaled_beyond)
-        probe = Probe(self.model, random_requests(self.model, length), self.forward.headed.head)
-        return {mode: probe.failure(self.forward.headed.head, mode) for mode in modes}
+        return self.verdicts.failures(self.model, self.forward.headed.head, list(modes), length)
 
     def apply_verdicts(self, verdicts: Sequence[Mapping[Mode, str | None]], longest: int) -> dict[Mode, str]:
         """Disable the modes that failed `verify` on any process, and return them with the reason."""

@@ -117,6 +117,6 @@ def test_attention_that_takes_no_mask_of_trees_is_never_given_one(flash_model):
 
 
 def test_a_head_that_runs_at_every_position_is_reported(monkeypatch):
-    monkeypatch.setattr("hf_core_bpb.scoring.engine.choose_head", lambda *_args, **_options: "full")
+    monkeypatch.setattr("hf_core_bpb.scoring.verdicts.choose_head", lambda *_args, **_options: "full")
     with pytest.warns(UserWarning, match="GPT2LMHeadModel computes logits at every position"):
         Scorer(build_tiny_model()).score(workload(sharing_requests()))
