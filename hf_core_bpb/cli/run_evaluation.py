@@ -23,6 +23,7 @@ from hf_core_bpb.evaluation.core import PreparedCore, prepare_core, score_core
 from hf_core_bpb.evaluation.resolve import ResolvedCore, TextSource, resolve_core, resolve_texts
 from hf_core_bpb.metrics.compressors import measure_compressors, measure_packed
 from hf_core_bpb.metrics.results import BpbResult, CoreResult
+from hf_core_bpb.models.inspect import device_of
 from hf_core_bpb.models.language_model import LanguageModel
 from hf_core_bpb.models.loading import check_loading, digest_weights, load_together
 from hf_core_bpb.progress import SilentProgress
@@ -82,6 +83,8 @@ def evaluate(options: EvaluateOptions) -> None:
         warnings.warn(message, stacklevel=1)
     terminal = TerminalProgress(Console(stderr=True)) if shows_progress else nullcontext(SilentProgress())
     with terminal as progress:
+        if device_of(lm.model).type != "cpu" and (lm.dtype, options.model.dtype) == ("float32", "auto"):
+            progress.note("The weights are float32. With --dtype bfloat16 this device is several times faster.")
         progress.note("Reading and tokenizing tasks and texts.")
         prepared = _prepare(options, lm, core, sources)
         with _resumable(folder, is_main):

@@ -9,12 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hf_core_bpb.models.inspect import base_of
+from hf_core_bpb.models.inspect import base_of, device_of
+from hf_core_bpb.scoring.device_memory import MEASURED, free_bytes
 
 Head = Literal["replayed", "masked", "full"]
 
-# Elements of a chunk of logits: 64 MiB in float32.
+# Elements of a chunk of logits: 64 MiB in float32. On an accelerator each chunk reads the head's weights again and
+# starts some kernels, so chunks are larger, as far as memory allows.
 _CHUNK_ELEMENTS = 2**24
+_CHUNK_ELEMENTS_ACCELERATOR = 2**27
+_BYTES_PER_ELEMENT = 8
+_SHARE_OF_FREE_MEMORY = 1 / 8
 
 
 class HeadedModel:
@@ -30,6 +35,7 @@ class HeadedModel:
         self.model = model
         self.head = head
         self.head_rows = 0
+        self.chunk_elements = chunk_elements(device_of(model))
 
     def __call__(
         self, ids_BxT: torch.Tensor, keep_BxT: npt.NDArray[np.bool_], **inputs: Any
@@ -57,10 +63,10 @@ class HeadedModel:
             output = self.model(input_ids=ids_BxT, **inputs)
             logits_NxV = _pick(output.logits, keep_BxT)
             self.head_rows += ids_BxT.numel()
-        return _chunks(logits_NxV), _cache_of(output)
+        return _chunks(logits_NxV, self.chunk_elements), _cache_of(output)
 
     def _replay(self, base: torch.nn.Module, output: Any, hidden_NxD: torch.Tensor) -> Iterator[torch.Tensor]:
-        rows = _rows_per_chunk(self.model)
+        rows = max(1, self.chunk_elements // _vocabulary_of(self.model))
         for begin in range(0, len(hidden_NxD), rows):
             chunk = copy.copy(output)
             chunk.last_hidden_state = hidden_NxD[None, begin : begin + rows]
@@ -77,14 +83,21 @@ def _pick(values_BxTxD: torch.Tensor, keep_BxT: npt.NDArray[np.bool_]) -> torch.
     return values_BxTxD[rows_N, columns_N]
 
 
-def _rows_per_chunk(model: torch.nn.Module) -> int:
+def chunk_elements(device: torch.device) -> int:
+    """Return how many logits a chunk on a device has."""
+    if device.type not in MEASURED:
+        return _CHUNK_ELEMENTS
+    fitting = int(_SHARE_OF_FREE_MEMORY * free_bytes(device) / _BYTES_PER_ELEMENT)
+    return min(max(fitting, _CHUNK_ELEMENTS), _CHUNK_ELEMENTS_ACCELERATOR)
+
+
+def _vocabulary_of(model: torch.nn.Module) -> int:
     head: Any = getattr(model, "get_output_embeddings", lambda: None)()
-    vocabulary = getattr(head, "out_features", None) or 2**17
-    return max(1, _CHUNK_ELEMENTS // vocabulary)
+    return getattr(head, "out_features", None) or 2**17
 
 
-def _chunks(logits_NxV: torch.Tensor) -> Iterator[torch.Tensor]:
-    rows = max(1, _CHUNK_ELEMENTS // logits_NxV.shape[-1])
+def _chunks(logits_NxV: torch.Tensor, num_elements: int) -> Iterator[torch.Tensor]:
+    rows = max(1, num_elements // logits_NxV.shape[-1])
     for begin in range(0, len(logits_NxV), rows):
         yield logits_NxV[begin : begin + rows]
 

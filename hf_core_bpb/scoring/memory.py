@@ -9,6 +9,7 @@ import torch
 from hf_core_bpb.models.evaluation_mode import evaluation_mode
 from hf_core_bpb.models.inspect import accepts, compute_dtype_of, device_of, positions_of
 from hf_core_bpb.scoring.batches import CACHED_PER_TOKEN
+from hf_core_bpb.scoring.device_memory import MEASURED, free_bytes, peak_bytes, used_bytes
 from hf_core_bpb.scoring.head import Head
 
 # The fastest budget for a GPT-2-shaped model on two cores: with more tokens, activations no longer fit the caches.
@@ -49,10 +50,10 @@ def auto_batch_tokens(model: torch.nn.Module, head: Head, longest: int) -> int:
     longest: tokens of the longest row.
     """
     device = device_of(model)
-    if device.type not in ("cuda", "xpu", "mps"):
+    if device.type not in MEASURED:
         return _CPU_TOKENS
     footprint = _measure(model, head, device)
-    return fitting_tokens(_free_bytes(device), footprint.bytes_per_token(longest))
+    return fitting_tokens(free_bytes(device), footprint.bytes_per_token(longest))
 
 
 def _measure(model: torch.nn.Module, head: Head, device: torch.device) -> Footprint:
@@ -60,10 +61,10 @@ def _measure(model: torch.nn.Module, head: Head, device: torch.device) -> Footpr
     length = min(256, positions_of(model) or 256)
     ids_BxT = torch.zeros((_MEASURED_TOKENS // length or 1, length), dtype=torch.long, device=device)
     without_logits = head == "replayed" and accepts(model, "logits_to_keep")
-    before = _used_bytes(device)
+    before = used_bytes(device)
     with evaluation_mode(model):
         output = model(input_ids=ids_BxT, use_cache=True, **({"logits_to_keep": 1} if without_logits else {}))
-    peak = _peak_bytes(device)
+    peak = peak_bytes(device)
     cache, largest_layer = cache_bytes(output)
     config: Any = getattr(model, "config", None)
     text: Any = config.get_text_config() if config is not None else None
@@ -84,33 +85,7 @@ def cache_bytes(output: Any) -> tuple[int, int]:
     return sum(sizes), max(sizes, default=0)
 
 
-def fitting_tokens(free_bytes: int, bytes_per_token: float) -> int:
+def fitting_tokens(num_free_bytes: int, bytes_per_token: float) -> int:
     """Return the largest power of two of tokens that fits half of the free memory, from 1,024 to 65,536."""
-    tokens = _SHARE_OF_FREE_MEMORY * free_bytes / max(bytes_per_token, 1.0)
+    tokens = _SHARE_OF_FREE_MEMORY * num_free_bytes / max(bytes_per_token, 1.0)
     return int(min(max(2 ** np.floor(np.log2(max(tokens, 1.0))), _MIN_TOKENS), _MAX_TOKENS))
-
-
-def _used_bytes(device: torch.device) -> int:
-    """Return the memory in use, and start to measure its peak."""
-    if device.type == "mps":
-        # Without a peak, the blocks that the driver holds after the forward are counted.
-        torch.mps.empty_cache()
-        return torch.mps.driver_allocated_memory()
-    module: Any = getattr(torch, device.type)
-    module.reset_peak_memory_stats(device)
-    return int(module.memory_allocated(device))
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "mps":
-        return torch.mps.driver_allocated_memory()
-    return int(getattr(torch, device.type).max_memory_allocated(device))
-
-
-def _free_bytes(device: torch.device) -> int:
-    """Return the free memory, with the blocks that torch holds and does not use."""
-    if device.type == "mps":
-        return torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    module: Any = getattr(torch, device.type)
-    free, _ = module.mem_get_info(device)
-    return int(free + module.memory_reserved(device) - module.memory_allocated(device))

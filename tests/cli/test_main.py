@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
+from hf_core_bpb.cli import run_evaluation
 from hf_core_bpb.cli.main import main
 from hf_core_bpb.data.task_files import list_tasks
 
@@ -96,3 +98,12 @@ def test_help_names_the_main_options(tmp_path):
     )
     for option in ("--model", "--suite", "--tasks", "--source", "--bundle", "--protocol", "--limit", "--text"):
         assert option in finished.stdout
+
+
+def test_float32_weights_on_a_gpu_are_reported_as_slow(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(run_evaluation, "device_of", lambda _model: torch.device("cuda"))
+    arguments = ["--eval", "core", "--tasks", "sciq", "--limit", "1"]
+    assert main([*arguments, "--output", str(tmp_path / "a")]) == 0
+    assert capsys.readouterr().err.count("With --dtype bfloat16 this device is several times faster.") == 1
+    assert main([*arguments, "--dtype", "float32", "--output", str(tmp_path / "b")]) == 0
+    assert "several times faster" not in capsys.readouterr().err
