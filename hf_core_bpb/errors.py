@@ -43,7 +43,8 @@ class NonFiniteError(RunError):
 
 
 def reason(error: BaseException) -> str:
-    """Return a library's error message on one line, without backticks: those mark options of this package."""
-    lines = [line.strip().replace("`", "'") for line in str(error).splitlines() if line.strip()]
+    """Return an error's message on one line; a library's without backticks, which mark options of this package."""
+    text = str(error) if isinstance(error, InputError | RunError) else str(error).replace("`", "'")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     message = " ".join(lines[:2]) if lines else type(error).__name__
     return message if len(message) <= _LONGEST_REASON else f"{message[:_LONGEST_REASON]}..."

@@ -1,5 +1,6 @@
 """Which model to load, and how."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,15 +49,15 @@ class ModelOptions:
     @property
     def is_folder(self) -> bool:
         """Whether the model lies on this machine's disk."""
-        return Path(self.location).is_dir()
+        return os.path.isdir(self.location)  # noqa: PTH112 Path raises OSError for names that are too long
 
     def check_location(self) -> None:
         """Raise InputError for a path that is no folder of a model; an id is checked by the Hub."""
-        path = Path(self.location)
-        if path.is_file():
+        if os.path.isfile(self.location):  # noqa: PTH113 Path raises OSError for names that are too long
             raise InputError(f"`model`: expected a folder or an id on the Hub, got the file {self.location!r}")
-        if path.is_dir():
-            if self.gguf_file is None and not any((path / f"{name}config.json").exists() for name in ("", "adapter_")):
+        if self.is_folder:
+            files = [Path(self.location) / f"{name}config.json" for name in ("", "adapter_")]
+            if self.gguf_file is None and not any(file.exists() for file in files):
                 raise InputError(f"`model`: no config.json in the folder {self.location!r}")
         elif self.location.startswith((".", "~", "/")) or self.location.count("/") > 1:
             raise InputError(f"`model`: no such folder: {self.location!r}")

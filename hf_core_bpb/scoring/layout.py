@@ -1,6 +1,6 @@
 """The input arrays of each forward of a job, and the positions where losses are read (pure)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hf_core_bpb.scoring.jobs import Job, Mode, Step
 from hf_core_bpb.scoring.trie import Trie
-from hf_core_bpb.types import Ids, Request
+from hf_core_bpb.types import Request
 
 Array = np.ndarray[Any, Any]
 
@@ -56,18 +56,17 @@ class Layout:
 
 def lay_out(job: Job, trie: Trie, requests: Sequence[Request]) -> Layout:
     """Return the arrays of a job's forwards."""
-    loss_ranges: dict[int, tuple[int, int]] = {}
-    num_losses = 0
-    for index in job.request_indices(trie):
-        end = num_losses + requests[index].end - requests[index].start
-        loss_ranges[index] = (num_losses, end)
-        num_losses = end
     padding_P = np.array([job.depth - depth for _, depth in job.prefixes], dtype=np.int64)
     steps: list[Block] = []
     reads_of_prefixes: list[Reads] = []
+    loss_ranges: dict[int, tuple[int, int]] = {}
+    num_losses = 0
     for step in job.steps:
         segments = _segments(step, trie)
-        reads, prefix_reads = _reads(step, segments, trie, requests, loss_ranges, padding_P)
+        spans = _spans(segments, trie, requests, num_losses)
+        loss_ranges |= zip(spans.indices, spans.loss_ranges, strict=True)
+        num_losses += len(spans.targets_M)
+        reads, prefix_reads = _reads(step, segments, spans, padding_P)
         steps.append(_block(step, job.mode, segments, trie, padding_P, reads))
         reads_of_prefixes.append(prefix_reads)
     prefixes = None
@@ -101,58 +100,96 @@ class _Segments:
 
 def _segments(step: Step, trie: Trie) -> _Segments:
     paths: list[int] = []
-    rows: list[int] = []
     firsts: list[int] = []
-    columns: list[int] = []
+    paths_B = np.array([row.last - row.first for row in step.rows])
+    for row in step.rows:
+        paths += range(row.first, row.last)
+        firsts.append(row.depth)
+        firsts += [max(shared, row.depth) for shared in trie.shared[row.first + 1 : row.last]]
+    stops = [len(trie.paths[path]) for path in paths]
+    first_S = np.array(firsts)
+    lengths_S = np.array(stops) - first_S
+    row_ends_B = np.cumsum(lengths_S)[np.cumsum(paths_B) - 1]
+    row_lengths_B = np.diff(row_ends_B, prepend=0)
+    rows_S = np.repeat(np.arange(len(step.rows)), paths_B)
+    columns_S = np.cumsum(lengths_S) - lengths_S - (row_ends_B - row_lengths_B)[rows_S]
+    parents, ends_N = _walk(firsts, stops, columns_S, rows_S, row_lengths_B)
+    return _Segments(paths, rows_S, first_S, columns_S, np.array(parents), lengths_S, row_lengths_B, ends_N)
+
+
+def _walk(
+    firsts: list[int], stops: list[int], columns_S: Array, rows_S: Array, row_lengths_B: Array
+) -> tuple[list[int], Array]:
+    """Return the parent of each segment and the ends of all tokens; `stops` is overwritten."""
     parents: list[int] = []
-    lengths: list[int] = []
-    row_lengths: list[int] = []
     # The tokens from each of these on, counted over all rows, up to the next of these have the same end.
     begins: list[int] = []
     ends: list[int] = []
-    num_tokens = 0
-    for b, row in enumerate(step.rows):
-        column = 0
-        # The segments of the current path, and the positions where the path leaves them.
-        chain: list[int] = []
-        stops: list[int] = []
-        for path in range(row.first, row.last):
-            first = max(trie.shared[path], row.depth) if path > row.first else row.depth
-            # No column from here on sees the tokens of the last path that this one does not continue.
-            while chain and firsts[chain[-1]] >= first:
-                begins.append(num_tokens + columns[chain.pop()])
-                ends.append(column)
-                stops.pop()
-            if chain and stops[-1] > first:
-                begins.append(num_tokens + columns[chain[-1]] + first - firsts[chain[-1]])
-                ends.append(column)
-                stops[-1] = first
-            paths.append(path)
-            rows.append(b)
-            firsts.append(first)
-            columns.append(column)
-            parents.append(chain[-1] if chain else -1)
-            chain.append(len(paths) - 1)
-            stops.append(len(trie.paths[path]))
-            lengths.append(stops[-1] - first)
-            column += lengths[-1]
-        begins += [num_tokens + columns[segment] for segment in chain]
-        ends += [column] * len(chain)
-        row_lengths.append(column)
-        num_tokens += column
+    columns = columns_S.tolist()
+    tokens = (columns_S + (np.cumsum(row_lengths_B) - row_lengths_B)[rows_S]).tolist()
+    chain: list[int] = []
+    for segment, (first, column) in enumerate(zip(firsts, columns, strict=True)):
+        if column == 0:
+            begins += [tokens[one] for one in chain]
+            ends += [int(row_lengths_B[rows_S[segment] - 1])] * len(chain)
+            chain.clear()
+        # No column from here on sees the tokens of the last path that this one does not continue.
+        while chain and firsts[chain[-1]] >= first:
+            begins.append(tokens[chain.pop()])
+            ends.append(column)
+        last = chain[-1] if chain else -1
+        if chain and stops[last] > first:
+            begins.append(tokens[last] + first - firsts[last])
+            ends.append(column)
+            stops[last] = first
+        parents.append(last)
+        chain.append(segment)
+    begins += [tokens[one] for one in chain]
+    ends += [int(row_lengths_B[-1])] * len(chain)
     order = np.argsort(begins)
     # Cumulated differences, as numpy's repeat is five times slower.
-    differences_N = np.zeros(num_tokens, dtype=np.int64)
+    differences_N = np.zeros(row_lengths_B.sum(), dtype=np.int64)
     differences_N[np.array(begins)[order]] = np.diff(np.array(ends)[order], prepend=0)
-    return _Segments(
-        paths=paths,
-        rows_S=np.array(rows),
-        first_S=np.array(firsts),
-        columns_S=np.array(columns),
-        parents_S=np.array(parents),
-        lengths_S=np.array(lengths),
-        row_lengths_B=np.array(row_lengths),
-        ends_N=np.cumsum(differences_N),
+    return parents, np.cumsum(differences_N)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """The spans of the requests along a step's paths: their targets, and the losses [first, end) of each.
+
+    owners_R: the segment of the path of each.
+    """
+
+    indices: list[int]
+    owners_R: Array
+    start_R: Array
+    lengths_R: Array
+    first_loss_R: Array
+    end_loss_R: Array
+    targets_M: Array
+
+    @property
+    def loss_ranges(self) -> Iterator[tuple[int, int]]:
+        """The losses of each request."""
+        return zip(self.first_loss_R.tolist(), self.end_loss_R.tolist(), strict=True)
+
+
+def _spans(segments: _Segments, trie: Trie, requests: Sequence[Request], num_losses: int) -> _Spans:
+    """Return the spans of a step, after `num_losses` losses of earlier steps."""
+    groups = [trie.request_indices[path] for path in segments.paths]
+    indices = [index for group in groups for index in group]
+    chosen = [requests[index] for index in indices]
+    start_R = np.array([request.start for request in chosen])
+    lengths_R = np.array([request.end for request in chosen]) - start_R
+    end_loss_R = num_losses + np.cumsum(lengths_R)
+    return _Spans(
+        indices=indices,
+        owners_R=np.repeat(np.arange(len(groups)), [len(group) for group in groups]),
+        start_R=start_R,
+        lengths_R=lengths_R,
+        first_loss_R=end_loss_R - lengths_R,
+        end_loss_R=end_loss_R,
+        targets_M=np.concatenate([request.ids[request.start : request.end] for request in chosen]),
     )
 
 
@@ -178,32 +215,13 @@ def _block(
     return Block(ids_BxT, positions_BxT, padding_B, ends_BxT, prefix_B, reads)
 
 
-def _reads(
-    step: Step,
-    segments: _Segments,
-    trie: Trie,
-    requests: Sequence[Request],
-    loss_ranges: dict[int, tuple[int, int]],
-    padding_P: npt.NDArray[np.int64],
-) -> tuple[Reads, Reads]:
+def _reads(step: Step, segments: _Segments, spans: _Spans, padding_P: npt.NDArray[np.int64]) -> tuple[Reads, Reads]:
     """Return the losses to read from a step, and those to read at the last positions of its prefixes."""
-    owners: list[int] = []
-    starts: list[int] = []
-    first_losses: list[int] = []
-    targets: list[Ids] = []
-    for segment, path in enumerate(segments.paths):
-        for index in trie.request_indices[path]:
-            request = requests[index]
-            owners.append(segment)
-            starts.append(request.start)
-            first_losses.append(loss_ranges[index][0])
-            targets.append(request.ids[request.start : request.end])
-    lengths = np.array([len(ids) for ids in targets])
-    targets_M = np.concatenate(targets)
-    indices_M = _runs(np.array(first_losses), lengths)
+    targets_M = spans.targets_M
+    indices_M = np.arange(spans.first_loss_R[0], spans.end_loss_R[-1])
     # A target's loss is read at the position before it, which may be in a segment of an earlier path.
-    positions_M = _runs(np.array(starts), lengths) - 1
-    owners_M = np.repeat(owners, lengths)
+    positions_M = _runs(spans.start_R, spans.lengths_R) - 1
+    owners_M = np.repeat(spans.owners_R, spans.lengths_R)
     rows_M = segments.rows_S[owners_M]
     is_on_prefix_M = positions_M < np.array([row.depth for row in step.rows])[rows_M]
     while (is_before_M := ~is_on_prefix_M & (positions_M < segments.first_S[owners_M])).any():

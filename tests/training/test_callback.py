@@ -143,7 +143,7 @@ def test_core_of_a_run_that_stops_early_is_announced_and_of_its_last_weights(tmp
     trainer = make_trainer(
         tmp_path, tokenizer, callback, eval_dataset=[text_row(tokenizer)], eval_strategy=strategy, eval_steps=2,
         save_strategy=strategy, save_steps=2, load_best_model_at_end=True, metric_for_best_model="eval_bpb",
-        greater_is_better=False, learning_rate=0.0, max_steps=20, data=rows(4, labelled=False),
+        greater_is_better=False, learning_rate=0.0, max_steps=20, data=rows(4, labelled=False), disable_tqdm=False,
     )  # fmt: skip
     trainer.add_callback(EarlyStoppingCallback(2))
     trainer.train()
