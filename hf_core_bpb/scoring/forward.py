@@ -41,7 +41,7 @@ class Forward:
         for block in [*([layout.prefixes] if layout.prefixes is not None else []), *layout.steps]:
             inputs = self._inputs(block, layout, job, cache)
             keep_BxT, logit_rows_M, targets_M, indices_M = _select(block)
-            chunks, block_cache = self.headed(self._tensor(block.ids_BxT), keep_BxT, **inputs)
+            chunks, block_cache = self.headed(self._tensor(block.ids_BxT).long(), keep_BxT, **inputs)
             if len(indices_M):
                 nats_N[indices_M], greedy_N[indices_M] = read_losses(chunks, logit_rows_M, targets_M)
             if block is layout.prefixes:
@@ -89,7 +89,7 @@ class Forward:
         prefix_ends_BxP = np.where(is_token_BxP, depth + block.ids_BxT.shape[1], 0)
         mask = tree_mask(
             self.config,
-            self._tensor(np.concatenate([prefix_ends_BxP, depth + block.ends_BxT], axis=1)),
+            self._tensor(np.concatenate([prefix_ends_BxP, depth + block.ends_BxT], axis=1, dtype=np.int32)),
             self._tensor(block.positions_BxT),
             self._tensor(np.concatenate([columns_P - block.padding_B[:, None], block.positions_BxT], axis=1)),
             compute_dtype_of(self.headed.model),
@@ -97,7 +97,7 @@ class Forward:
         return {"attention_mask": mask, **self._positions(block)}
 
     def _positions(self, block: Block) -> dict[str, torch.Tensor]:
-        return {"position_ids": self._tensor(block.positions_BxT)} if self.takes_positions else {}
+        return {"position_ids": self._tensor(block.positions_BxT).long()} if self.takes_positions else {}
 
     def _tensor(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)

@@ -33,10 +33,10 @@ class Block:
     prefix_B: the index of each row's prefix in the job.
     """
 
-    ids_BxT: npt.NDArray[np.int64]
-    positions_BxT: npt.NDArray[np.int64]
+    ids_BxT: npt.NDArray[np.int32]
+    positions_BxT: npt.NDArray[np.int32]
     padding_B: npt.NDArray[np.int64]
-    ends_BxT: npt.NDArray[np.int64] | None
+    ends_BxT: npt.NDArray[np.int32] | None
     prefix_B: npt.NDArray[np.int64]
     reads: Reads
 
@@ -71,10 +71,10 @@ def lay_out(job: Job, trie: Trie, requests: Sequence[Request]) -> Layout:
         reads_of_prefixes.append(prefix_reads)
     prefixes = None
     if job.prefixes:
-        ids_PxT = np.zeros((len(job.prefixes), job.depth), dtype=np.int64)
+        ids_PxT = np.zeros((len(job.prefixes), job.depth), dtype=np.int32)
         for p, (path, depth) in enumerate(job.prefixes):
             ids_PxT[p, job.depth - depth :] = trie.paths[path][:depth]
-        positions_PxT = np.maximum(np.arange(job.depth) - padding_P[:, None], 0)
+        positions_PxT = np.maximum(np.arange(job.depth) - padding_P[:, None], 0).astype(np.int32)
         reads = Reads(*(np.concatenate(arrays) for arrays in zip(*reads_of_prefixes, strict=True)))
         prefixes = Block(ids_PxT, positions_PxT, padding_P, None, np.arange(len(job.prefixes)), reads)
     return Layout(prefixes, tuple(steps), loss_ranges, num_losses)
@@ -100,20 +100,20 @@ class _Segments:
 
 def _segments(step: Step, trie: Trie) -> _Segments:
     paths: list[int] = []
-    firsts: list[int] = []
-    paths_B = np.array([row.last - row.first for row in step.rows])
+    shared: list[int] = []
     for row in step.rows:
         paths += range(row.first, row.last)
-        firsts.append(row.depth)
-        firsts += [max(shared, row.depth) for shared in trie.shared[row.first + 1 : row.last]]
+        shared.append(0)
+        shared += trie.shared[row.first + 1 : row.last]
+    paths_B = np.array([row.last - row.first for row in step.rows])
     stops = [len(trie.paths[path]) for path in paths]
-    first_S = np.array(firsts)
+    first_S = np.maximum(np.array(shared), np.repeat([row.depth for row in step.rows], paths_B))
     lengths_S = np.array(stops) - first_S
     row_ends_B = np.cumsum(lengths_S)[np.cumsum(paths_B) - 1]
     row_lengths_B = np.diff(row_ends_B, prepend=0)
     rows_S = np.repeat(np.arange(len(step.rows)), paths_B)
     columns_S = np.cumsum(lengths_S) - lengths_S - (row_ends_B - row_lengths_B)[rows_S]
-    parents, ends_N = _walk(firsts, stops, columns_S, rows_S, row_lengths_B)
+    parents, ends_N = _walk(first_S.tolist(), stops, columns_S, rows_S, row_lengths_B)
     return _Segments(paths, rows_S, first_S, columns_S, np.array(parents), lengths_S, row_lengths_B, ends_N)
 
 
@@ -127,30 +127,34 @@ def _walk(
     ends: list[int] = []
     columns = columns_S.tolist()
     tokens = (columns_S + (np.cumsum(row_lengths_B) - row_lengths_B)[rows_S]).tolist()
+    row_lengths = iter(row_lengths_B.tolist())
     chain: list[int] = []
     for segment, (first, column) in enumerate(zip(firsts, columns, strict=True)):
-        if column == 0:
-            begins += [tokens[one] for one in chain]
-            ends += [int(row_lengths_B[rows_S[segment] - 1])] * len(chain)
-            chain.clear()
         # No column from here on sees the tokens of the last path that this one does not continue.
+        end = column
+        if column == 0 and chain:
+            # A new row, which continues nothing.
+            end = next(row_lengths)
+            first = -1
         while chain and firsts[chain[-1]] >= first:
             begins.append(tokens[chain.pop()])
-            ends.append(column)
-        last = chain[-1] if chain else -1
-        if chain and stops[last] > first:
-            begins.append(tokens[last] + first - firsts[last])
-            ends.append(column)
-            stops[last] = first
-        parents.append(last)
+            ends.append(end)
+        if chain:
+            last = chain[-1]
+            if stops[last] > first:
+                begins.append(tokens[last] + first - firsts[last])
+                ends.append(end)
+                stops[last] = first
+            parents.append(last)
+        else:
+            parents.append(-1)
         chain.append(segment)
     begins += [tokens[one] for one in chain]
     ends += [int(row_lengths_B[-1])] * len(chain)
     order = np.argsort(begins)
-    # Cumulated differences, as numpy's repeat is five times slower.
-    differences_N = np.zeros(row_lengths_B.sum(), dtype=np.int64)
-    differences_N[np.array(begins)[order]] = np.diff(np.array(ends)[order], prepend=0)
-    return parents, np.cumsum(differences_N)
+    return parents, np.repeat(
+        np.array(ends, dtype=np.int32)[order], np.diff(np.array(begins)[order], append=row_lengths_B.sum())
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +201,10 @@ def _block(
     step: Step, mode: Mode, segments: _Segments, trie: Trie, padding_P: npt.NDArray[np.int64], reads: Reads
 ) -> Block:
     shape = (len(step.rows), step.length)
-    columns_T = np.arange(step.length)
+    columns_T = np.arange(step.length, dtype=np.int32)
     is_token_BxT = columns_T < segments.row_lengths_B[:, None]
-    ids_BxT = np.zeros(shape, dtype=np.int64)
-    positions_BxT = np.zeros(shape, dtype=np.int64)
+    ids_BxT = np.zeros(shape, dtype=np.int32)
+    positions_BxT = np.zeros(shape, dtype=np.int32)
     ids_BxT[is_token_BxT] = np.concatenate(
         [trie.paths[path][first:] for path, first in zip(segments.paths, segments.first_S.tolist(), strict=True)]
     )
@@ -236,10 +240,7 @@ def _reads(step: Step, segments: _Segments, spans: _Spans, padding_P: npt.NDArra
 
 
 def _runs(starts: Array, lengths: Array) -> Array:
-    """Return start, start + 1, ... for each pair of a start and a length above 0, concatenated."""
-    jumps = np.diff(starts, prepend=0)
-    jumps[1:] -= lengths[:-1] - 1
-    steps = np.ones(lengths.sum(), dtype=np.int64)
-    steps[np.cumsum(lengths) - lengths] = jumps
-    runs: Array = np.cumsum(steps)
+    """Return start, start + 1, ... for each pair of a start and a length, concatenated."""
+    runs = np.arange(lengths.sum(), dtype=np.int32)
+    runs += np.repeat((starts - np.cumsum(lengths) + lengths).astype(np.int32), lengths)
     return runs

@@ -20,7 +20,7 @@ def tree_mask(
     The T queries are the last T of the K columns. Column i sees column j exactly when j <= i < ends[j]. A sliding
     window is measured in positions, not in columns.
     """
-    columns_K = torch.arange(ends_BxK.shape[1], device=ends_BxK.device)
+    columns_K = torch.arange(ends_BxK.shape[1], dtype=torch.int32, device=ends_BxK.device)
     queries_T = columns_K[-positions_BxT.shape[1] :]
     visible_BxTxK = (columns_K <= queries_T[:, None]) & (queries_T[:, None] < ends_BxK[:, None])
     window = getattr(config, "sliding_window", None)
