@@ -52,11 +52,12 @@ class TokenCounter:
         if first is None:
             return
         rows, length = first.shape[:2]
-        forwarded = torch.tensor(rows * length, device=first.device)
+        # Filled on the device: a copy from the host would wait for it, in every step.
+        forwarded = torch.full((), rows * length, device=first.device)
         inputs = _count_inputs(kwargs.get("attention_mask"), forwarded)
         targets = self._count_targets(kwargs, rows, length, inputs)
         counts = torch.stack([targets, inputs, forwarded, forwarded * length]).to(torch.int64)
-        # Not read here, as that would make every step wait for the device.
+        # Not read here either.
         total = self.totals.get(counts.device)
         self.totals[counts.device] = counts if total is None else total + counts
 

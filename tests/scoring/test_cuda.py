@@ -15,6 +15,7 @@ from support.workloads import workload
 from hf_core_bpb.scoring.engine import FAST_PATHS, Engine
 from hf_core_bpb.scoring.memory import auto_batch_tokens
 from hf_core_bpb.scoring.scorer import Scorer
+from hf_core_bpb.training.token_counter import TokenCounter
 
 pytestmark = [pytest.mark.cuda, pytest.mark.slow]
 DTYPES = [torch.float32, torch.bfloat16]
@@ -79,3 +80,17 @@ def test_a_failed_assertion_on_cuda_is_known_to_lose_the_device():
     """In a process of its own, as the device is lost to it."""
     finished = subprocess.run([sys.executable, "-c", LOST], capture_output=True, text=True, timeout=120)
     assert finished.stdout.strip() == "True", finished.stderr
+
+
+def test_counting_tokens_does_not_wait_for_cuda():
+    model = build_tiny_model("llama").to("cuda").train()
+    counter = TokenCounter()
+    ids_BxT = torch.zeros((2, 9), dtype=torch.long, device="cuda")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        counter.attach(torch.nn.Identity())
+        counter._on_forward(model, (), {"input_ids": ids_BxT, "labels": ids_BxT})
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+        counter.detach()
+    assert counter.take() == [16, 18, 18, 162]
