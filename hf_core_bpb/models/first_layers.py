@@ -9,9 +9,12 @@ import torch
 
 @contextmanager
 def first_layers(model: torch.nn.Module) -> Iterator[None]:
-    """Leave out the layers that only repeat kinds of earlier ones; all layers stay if they are in no list."""
+    """Leave out the layers that only repeat kinds of earlier ones.
+
+    All layers stay if they are in no list, or in code that is compiled as a whole and would be compiled again.
+    """
     layers = _list_of_layers(model)
-    if layers is None:
+    if layers is None or any(hasattr(module.forward, "_torchdynamo_orig_callable") for module in model.modules()):
         yield
         return
     modules = layers._modules
@@ -53,7 +56,8 @@ def _kind(layer: torch.nn.Module, index: int) -> tuple[Any, ...]:
         settings = tuple(
             (key, value)
             for key, value in sorted(vars(module).items())
-            if isinstance(value, bool | int | float | str) and not (value == index and key.endswith(("idx", "id")))
+            if isinstance(value, bool | int | float | str)
+            and not (type(value) is int and value == index and key.endswith(("idx", "id")))
         )
         shapes = tuple(tuple(parameter.shape) for parameter in module.parameters(recurse=False))
         parts.append((name, type(module), settings, shapes))

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from hf_core_bpb.models.inspect import attention_of, compute_dtype_of, device_of, dtype_of
+from hf_core_bpb.scoring.float64 import can_widen
 from hf_core_bpb.scoring.head import Head
 from hf_core_bpb.scoring.jobs import Mode
 from hf_core_bpb.scoring.probe import UNVERIFIABLE, Probe, check_causal, choose_head, random_requests
@@ -51,7 +52,7 @@ class Verdicts:
                 failure = self.structure[head, mode, length]
             else:
                 failure = probe.structure_failure(head, mode)
-                if failure is None or not failure.startswith(UNVERIFIABLE):
+                if not _has_zero_matrix(model) if failure is None else not failure.startswith(UNVERIFIABLE):
                     self.structure[head, mode, length] = failure
             if failure is None:
                 failure = self._rounding_failure(probe, head, mode, length, weights)
@@ -94,6 +95,11 @@ def verdicts_of(model: torch.nn.Module, replay: bool) -> Verdicts:
         repr(adapters),
     )
     return _VERDICTS.setdefault(model, {}).setdefault(setting, Verdicts())
+
+
+def _has_zero_matrix(model: torch.nn.Module) -> bool:
+    """Return whether some matrix is zero, as at the start of some trainings: what it multiplies is not verified yet."""
+    return can_widen(model) and any(p.ndim >= 2 and not bool(p.any()) for p in model.parameters())
 
 
 def _weights(model: torch.nn.Module) -> Weights | None:

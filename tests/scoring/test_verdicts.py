@@ -103,7 +103,7 @@ def test_longer_requests_are_checked_beyond_the_window(checks):
 def test_another_adapter_is_another_setting(checks):
     from peft import LoraConfig, get_peft_model
 
-    model = get_peft_model(build_tiny_model("llama"), LoraConfig(target_modules=["q_proj"]))
+    model = get_peft_model(build_tiny_model("llama"), LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
     Engine(model).verify(["prefix"], 70)
     checks.clear()
     Engine(model).verify(["prefix"], 70)
@@ -122,6 +122,21 @@ def test_what_could_not_be_tried_is_tried_again(checks):
     assert all("cannot be verified" in failure for failure in Engine(model).verify(FAST_PATHS, 60).values())
     with torch.no_grad():
         model.get_output_embeddings().weight.copy_(weights)
+    assert "failed the accuracy check" in Engine(model).verify(["prefix"], 60)["prefix"]
+
+
+def test_a_verdict_on_layers_of_zeros_is_not_kept():
+    """Some trainings begin with output matrices of zeros, which hide that a path is wrong for their layers."""
+    model = build_tiny_model("jamba")
+    matrices = [m.mamba.out_proj.weight for m in model.model.layers if hasattr(m, "mamba")]
+    originals = [matrix.detach().clone() for matrix in matrices]
+    with torch.no_grad():
+        for matrix in matrices:
+            matrix.zero_()
+    assert Engine(model).verify(["prefix"], 60)["prefix"] is None
+    with torch.no_grad():
+        for matrix, original in zip(matrices, originals, strict=True):
+            matrix.copy_(original)
     assert "failed the accuracy check" in Engine(model).verify(["prefix"], 60)["prefix"]
 
 
