@@ -48,12 +48,16 @@ class Bench:
         return build_shape(name, self.device, dtype, self.small)
 
     def tasks(self) -> dict[str, Workload]:
-        """Return the requests of each task, and of a text in windows of 1,024 tokens."""
+        """Return the requests of each task, and of random text in windows of 1,024 tokens, or 128."""
         workloads = {}
         for name, limit in TASKS:
             (benchmark,) = load_bundle(self.bundle, [name], self.tokenizer, 3 if self.small else limit)
             workloads[name] = build_workload({name: lambda benchmark=benchmark: benchmark.requests})
-        ids = np.random.default_rng(0).integers(0, VOCABULARY - 400, (2 if self.small else 256, 1025)).astype(np.int32)
+        ids = (
+            np.random.default_rng(0)
+            .integers(0, VOCABULARY - 400, (2, 129) if self.small else (256, 1025))
+            .astype(np.int32)
+        )
         workloads["text"] = build_workload({"text": lambda: [Request(row, 1, len(row), 4) for row in ids]})
         return workloads
 
@@ -148,12 +152,13 @@ def show_busy(bench: Bench) -> None:
 def show_heads(bench: Bench) -> None:
     """Seconds of all losses of a batch by the size of the head's chunks."""
     print("| shape | logits in a chunk | seconds |\n|---|---|---|")
-    ids_BxT = np.random.default_rng(0).integers(0, VOCABULARY - 400, (2 if bench.small else 64, 513))
+    shape = (2, 65) if bench.small else (64, 513)
+    ids_BxT = np.random.default_rng(0).integers(0, VOCABULARY - 400, shape)
     for name in ("gpt2-0.1b", "llama-8b"):
         forward = Forward(bench.model(name), "replayed")
         for power in (22, 24, 26, 27, 28):
             forward.headed.chunk_elements = 2**power
-            keep_BxT = np.ones((len(ids_BxT), 512), dtype=bool)
+            keep_BxT = np.ones((shape[0], shape[1] - 1), dtype=bool)
             losses = partial(forward.losses, ids_BxT[:, :-1], ids_BxT[:, 1:], keep_BxT)
             try:
                 with evaluation_mode(forward.headed.model):
