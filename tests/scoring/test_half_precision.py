@@ -13,6 +13,8 @@ from support.workloads import workload
 from hf_core_bpb.scoring.engine import FAST_PATHS, Engine
 from hf_core_bpb.scoring.scorer import Scorer
 
+pytestmark = pytest.mark.slow
+
 ARCHITECTURES = sorted(CORRECT)
 SETTINGS = ("bfloat16", "float16", "autocast")
 
@@ -58,7 +60,6 @@ def test_shifted_logits_in_half_precision_keep_the_fast_paths_of_float32(archite
         assert kept(model) == CORRECT[architecture]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("setting", ["bfloat16", "autocast"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_thirty_two_layers_in_half_precision_keep_the_fast_paths_of_float32(architecture, setting):
